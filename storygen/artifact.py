@@ -1,0 +1,186 @@
+"""One trained model as a folder, the only thing that training and serving share.
+
+config.json (architecture and shape), model.safetensors (float16), tokenizer.json, training.json (how it came to be) and
+README.md (the model card). Nothing in it is ever executed.
+"""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from storygen.config import read_json, unknown_name
+from storygen.errors import StorygenError
+from storygen.models import ARCHITECTURES, LanguageModel, architecture_of, build_model
+from storygen.tokenizers import Tokenizer, load_tokenizer
+
+CONFIG, WEIGHTS, TOKENIZER, TRAINING, CARD = (
+    "config.json", "model.safetensors", "tokenizer.json", "training.json", "README.md",
+)  # fmt: skip
+REQUIRED = (CONFIG, WEIGHTS, TOKENIZER)
+BEST = "best"
+"""Folder of a training run's best model so far; the model goes by the name of the run."""
+TIED = "head.weight"
+"""Not stored when it is the embedding matrix."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A model with its tokenizer, where it came from and how it was trained."""
+
+    model: LanguageModel
+    tokenizer: Tokenizer
+    name: str
+    revision: str | None = None
+    """Commit of the Hub repository; None for a local folder."""
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+def save(
+    directory: str | Path,
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    training: dict[str, Any] | None = None,
+    card: str | None = None,
+) -> Path:
+    """Writes the folder to the side, then puts it in place of an earlier one, so that a cut write loses nothing."""
+    directory = Path(directory)
+    if model.config.vocab_size != tokenizer.vocab_size:
+        raise StorygenError(
+            f"the model has a vocabulary of {model.config.vocab_size}, the tokenizer of {tokenizer.vocab_size}"
+        )
+    work = directory.with_name(directory.name + ".unfinished")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    tied = {TIED} if model.config.tie_embeddings else set()
+    weights = {
+        name: tensor.detach().to("cpu", torch.float16).contiguous()
+        for name, tensor in model.state_dict().items()
+        if name not in tied
+    }
+    save_file(weights, work / WEIGHTS, metadata={"format": "pt"})
+    config = {"architecture": architecture_of(model.config), **model.config.to_dict()}
+    (work / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    tokenizer.save(work / TOKENIZER)
+    (work / TRAINING).write_text(json.dumps(training or {}, indent=2) + "\n", encoding="utf-8")
+    if card:
+        (work / CARD).write_text(card, encoding="utf-8")
+    old = directory.with_name(directory.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if directory.exists():
+        os.rename(directory, old)
+    os.rename(work, directory)
+    shutil.rmtree(old, ignore_errors=True)
+    return directory
+
+
+def load(path_or_repo: str | Path, revision: str | None = None) -> Artifact:
+    """The artifact in a local folder or a Hub repository ("user/name"), in float32 and ready for inference.
+
+    Whatever does not fit is refused with a StorygenError that names the file and the field.
+    """
+    directory, revision = _locate(path_or_repo, revision)
+    for name in REQUIRED:
+        if not (directory / name).exists():
+            raise StorygenError(f"{path_or_repo} is not a storygen model: {name} is missing")
+    model = _load_model(directory)
+    tokenizer = load_tokenizer(directory / TOKENIZER)
+    if tokenizer.vocab_size != model.config.vocab_size:
+        raise StorygenError(
+            f"{directory / TOKENIZER} has {tokenizer.vocab_size} tokens, but vocab_size in {CONFIG} is "
+            f"{model.config.vocab_size}"
+        )
+    training = read_json(directory / TRAINING) if (directory / TRAINING).exists() else {}
+    name = str(path_or_repo)
+    if Path(path_or_repo).is_dir():
+        folder = directory.resolve()
+        name = folder.parent.name if folder.name == BEST else folder.name
+    return Artifact(model.eval(), tokenizer, name, revision, training)
+
+
+def _locate(path_or_repo: str | Path, revision: str | None) -> tuple[Path, str | None]:
+    """The folder that holds the files, downloaded if it is a Hub repository, and the commit it is at."""
+    path = Path(path_or_repo)
+    if path.is_dir():
+        if revision:
+            raise StorygenError(f"{path} is a local folder, which has no revision {revision!r}")
+        return path, None
+    repo = str(path_or_repo)
+    if repo.count("/") != 1 or repo.startswith((".", "/", "~")) or path.exists():
+        raise StorygenError(f"there is no model folder {repo!r}, and a Hub repository is written user/name")
+    from huggingface_hub import snapshot_download  # slow to import, and not needed for a local folder
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        folder = Path(snapshot_download(repo, revision=revision, allow_patterns=[*REQUIRED, TRAINING, CARD]))
+    except RevisionNotFoundError:
+        raise StorygenError(f"Hub repository {repo!r} has no revision {revision!r}") from None
+    except GatedRepoError:  # a kind of RepositoryNotFoundError
+        raise StorygenError(f"Hub repository {repo!r} is gated; ask for access on its page and set HF_TOKEN") from None
+    except RepositoryNotFoundError:
+        raise StorygenError(
+            f"there is no folder {repo!r}, and no such model on the Hub that can be read (a private one needs HF_TOKEN)"
+        ) from None
+    except HFValidationError:
+        raise StorygenError(f"{repo!r} is neither a model folder nor a valid Hub name (user/name)") from None
+    except LocalEntryNotFoundError:
+        raise StorygenError(
+            f"there is no folder {repo!r}, and the Hub cannot be reached; check the name or the connection"
+        ) from None
+    except Exception as error:  # what the network can do is open-ended; the user gets one line in any case
+        raise StorygenError(f"Hub repository {repo!r} cannot be downloaded: {error}") from None
+    return folder, folder.name
+
+
+def _load_model(directory: Path) -> LanguageModel:
+    values = read_json(directory / CONFIG)
+    if not isinstance(values, dict) or "architecture" not in values:
+        raise StorygenError(
+            f"{directory / CONFIG} has no field 'architecture'; it must be one of {', '.join(ARCHITECTURES)}"
+        )
+    architecture = values.pop("architecture")
+    if architecture not in ARCHITECTURES:
+        raise StorygenError(f"{directory / CONFIG}: {unknown_name('architecture', str(architecture), ARCHITECTURES)}")
+    try:
+        config = ARCHITECTURES[architecture][0].from_dict(values)
+    except StorygenError as error:
+        raise StorygenError(f"{directory / CONFIG}: {error}") from None
+    path = directory / WEIGHTS
+    with torch.device("meta"):  # shapes only: nothing is allocated until the file has proved to fit them
+        expected = {name: tensor.shape for name, tensor in build_model(config).state_dict().items()}
+    if config.tie_embeddings:
+        del expected[TIED]
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = {name: torch.Size(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            _check_shapes(path, expected, found)
+            weights = {name: file.get_tensor(name).float() for name in expected}
+    except (SafetensorError, OSError) as error:
+        raise StorygenError(f"{path} is not a readable safetensors file: {error}") from None
+    model = build_model(config)
+    if config.tie_embeddings:
+        weights[TIED] = weights["embedding.weight"]
+    model.load_state_dict(weights)
+    return model
+
+
+def _check_shapes(path: Path, expected: dict[str, torch.Size], found: dict[str, torch.Size]) -> None:
+    for name in [*expected, *found]:
+        if name not in found:
+            raise StorygenError(f"{path} lacks the tensor {name!r} that {CONFIG} asks for")
+        if name not in expected:
+            raise StorygenError(f"{path} has a tensor {name!r} that {CONFIG} has no place for")
+        if found[name] != expected[name]:
+            raise StorygenError(f"{path}: {name!r} is {list(found[name])}, {CONFIG} asks for {list(expected[name])}")

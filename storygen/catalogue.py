@@ -1,0 +1,28 @@
+"""Which models the app offers."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from storygen.errors import StorygenError
+from storygen.writer import Writer, load
+
+VARIABLE = "STORYGEN_MODELS"
+"""Folders or Hub repositories, separated by commas; a repository may be pinned as user/name@revision."""
+
+
+def load_writers(bundled: Path, environment: Mapping[str, str] = os.environ) -> dict[str, Writer]:
+    """The models that STORYGEN_MODELS names, else those in the folder `bundled`, by name, ready to write."""
+    wanted = [entry.strip() for entry in environment.get(VARIABLE, "").split(",") if entry.strip()]
+    if not wanted:
+        wanted = [str(folder) for folder in sorted(bundled.glob("*")) if (folder / "config.json").exists()]
+    if not wanted:
+        raise StorygenError(f"no model found: {bundled} holds none, and {VARIABLE} is not set")
+    writers: dict[str, Writer] = {}
+    for entry in wanted:
+        path, _, revision = (entry, "", "") if Path(entry).exists() else entry.partition("@")
+        writer = load(path, revision or None)
+        if writer.name in writers:
+            raise StorygenError(f"two models are called {writer.name!r}; rename a folder")
+        writers[writer.name] = writer
+    return writers

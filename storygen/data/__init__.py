@@ -1,0 +1,1 @@
+"""From text to packed token shards: sources, cleaning, prompt forms, packing, and batches for training."""

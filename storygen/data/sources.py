@@ -1,0 +1,150 @@
+"""Where stories come from: local files and folders, and the built-in corpus. More sources are added to `SOURCES`.
+
+A source yields stories one by one, so memory does not grow with the corpus. What cannot be read is counted in the
+`ReadReport` with its file and line, and skipped.
+"""
+
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+from storygen.errors import StorygenError
+
+SUFFIXES = (".txt", ".jsonl", ".jsonl.gz")
+SEPARATORS = ("<|endoftext|>", "<|end|>")
+"""A line with only one of these ends a story in a .txt file."""
+LONGEST_STORY = 1_000_000
+"""A .txt file without separators is cut at the first empty line after this many characters."""
+CORPUS = Path(__file__).parent / "corpus"
+
+
+@dataclass(frozen=True)
+class Story:
+    """One story, as text, with what is known of it."""
+
+    text: str
+    title: str = ""
+    prompt: str = ""
+    source: str = ""
+    """Stories of one source (a book, a site) go to the same side of a train/validation split."""
+
+
+@dataclass
+class ReadReport:
+    """What was read of one file, and which lines could not be used."""
+
+    file: str
+    stories: int = 0
+    skipped: int = 0
+    """Lines that could not be used."""
+    repaired: int = 0
+    """Lines that were not UTF-8."""
+    empty: int = 0
+    """Stories of which cleaning left nothing."""
+    examples: list[str] = field(default_factory=list)
+    """The first few skipped or repaired places, as `file:line: reason`."""
+
+    def skip(self, line: int, reason: str) -> None:
+        """Counts a line that could not be used."""
+        self.skipped += 1
+        self._remember(line, reason)
+
+    def repair(self, line: int, reason: str) -> None:
+        """Counts a line that was used after a repair."""
+        self.repaired += 1
+        self._remember(line, reason)
+
+    def _remember(self, line: int, reason: str) -> None:
+        if len(self.examples) < 5:
+            self.examples.append(f"{self.file}:{line}: {reason}")
+
+
+def find_files(paths: Iterable[str | Path]) -> list[Path]:
+    """The story files that the paths name, folders searched whole, in sorted order."""
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            inside = sorted(file for file in path.rglob("*") if file.is_file() and file.name.endswith(SUFFIXES))
+            if not inside:
+                raise StorygenError(f"folder {path} holds no {', '.join(SUFFIXES)} file")
+            found += inside
+        elif not path.exists():
+            raise StorygenError(f"input {path} does not exist")
+        elif not path.name.endswith(SUFFIXES):
+            raise StorygenError(f"input {path} is of an unknown kind; known: {', '.join(SUFFIXES)}")
+        else:
+            found.append(path)
+    return found
+
+
+def read_file(path: Path, report: ReadReport) -> Iterator[Story]:
+    """The stories of one file; broken lines go to the report."""
+    read = _read_txt if path.name.endswith(".txt") else _read_jsonl
+    opener = gzip.open if path.name.endswith(".gz") else open
+    try:
+        with opener(path, "rt", encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
+            for story in read(lines, path.name, report):
+                report.stories += 1
+                yield story
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        report.skip(0, f"compressed data is broken, the rest is lost ({error})")
+    except OSError as error:
+        raise StorygenError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _read_txt(lines: TextIO, name: str, report: ReadReport) -> Iterator[Story]:
+    held: list[str] = []
+    size = 0
+    for number, line in enumerate(lines, 1):
+        ends = line.strip() in SEPARATORS
+        if not ends:
+            held.append(_decoded(line, number, report))
+            size += len(line)
+        if ends or (size > LONGEST_STORY and not line.strip()):
+            if size:
+                yield Story("".join(held), source=name)
+            held, size = [], 0
+    if "".join(held).strip():
+        yield Story("".join(held), source=name)
+
+
+def _decoded(line: str, number: int, report: ReadReport) -> str:
+    """The line with undecodable bytes read as Windows-1252, which is what they usually are."""
+    if line.isascii() or not any("\udc80" <= character <= "\udcff" for character in line):
+        return line
+    report.repair(number, "not UTF-8, read as Windows-1252")
+    return line.encode("utf-8", errors="surrogateescape").decode("cp1252", errors="replace")
+
+
+def _read_jsonl(lines: TextIO, name: str, report: ReadReport) -> Iterator[Story]:
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            values = json.loads(line)
+        except ValueError as error:
+            report.skip(number, f"not valid JSON ({error})")
+            continue
+        if not isinstance(values, dict) or not isinstance(values.get("text"), str):
+            report.skip(number, 'no "text" with a string')
+            continue
+        try:
+            line.encode("utf-8")
+        except UnicodeEncodeError:
+            report.skip(number, "not valid UTF-8")
+            continue
+        known = {key: values[key] for key in ("title", "prompt", "source") if isinstance(values.get(key), str)}
+        yield Story(values["text"], **{"source": name, **known})
+
+
+def builtin_tales() -> tuple[list[Path], list[Path]]:
+    """Training and validation files of the corpus that ships with the package."""
+    return [CORPUS / "tales.train.jsonl.gz"], [CORPUS / "tales.valid.jsonl.gz"]
+
+
+SOURCES: dict[str, Callable[[], tuple[list[Path], list[Path]]]] = {"tales": builtin_tales}
+"""Named sources: each gives its training files and its validation files."""

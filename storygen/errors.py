@@ -1,0 +1,5 @@
+"""The one error that people are meant to read."""
+
+
+class StorygenError(ValueError):
+    """What was wrong, where, and what would be right, in one line that can be shown to a user as it is."""

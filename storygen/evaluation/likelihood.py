@@ -1,0 +1,116 @@
+"""Bits per byte: how many bits a model needs for a text, whatever its tokenizer.
+
+Sum of the tokens' negative log-probabilities over the whole corpus, the end tokens included, divided by the UTF-8 bytes
+of the texts and by ln 2. Stories longer than the context are scored in disjoint windows in which every token is scored
+once, as in lm-evaluation-harness (`get_rolling_token_windows` with one token of context); each window starts with an
+empty state, for the LSTM too.
+"""
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from storygen.errors import StorygenError
+from storygen.models import LanguageModel
+from storygen.tokenizers import Tokenizer, well_formed
+
+IGNORED = -100  # the target of a position that is not scored; cross-entropy skips it
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """Sums over a corpus; the ratios are taken of the sums."""
+
+    nats: float
+    tokens: int
+    bytes: int
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Comparable across tokenizers."""
+        return self.nats / self.bytes / math.log(2)
+
+    @property
+    def token_perplexity(self) -> float:
+        """Comparable only between models with the same tokenizer."""
+        return math.exp(self.nats / self.tokens)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A slice `tokens[start:stop]` to feed; its last `scored` predictions count."""
+
+    start: int
+    stop: int
+    scored: int
+
+
+def rolling_windows(count: int, context_length: int) -> Iterator[Window]:
+    """Windows that predict tokens 1 to count - 1, each once, from at most `context_length` inputs.
+
+    Each window begins with the last token of the one before; the last one is shifted back until it is full.
+    """
+    for first in range(0, count - 1, context_length):
+        stop = min(first + context_length + 1, count)
+        yield Window(max(0, stop - context_length - 1), stop, stop - first - 1)
+
+
+@torch.inference_mode()
+def likelihood(
+    model: LanguageModel, stories: Iterable[tuple[Sequence[int], int]], batch_tokens: int = 8192
+) -> Likelihood:
+    """The likelihood of stories, given the first token of each. Memory holds one batch, however long the corpus.
+
+    A story is its tokens, as `Tokenizer.framed` gives them, and the UTF-8 bytes of its text.
+    """
+    context = model.config.context_length
+    nats, count, size = 0.0, 0, 0
+
+    def cut() -> Iterator[tuple[Sequence[int], int]]:
+        nonlocal size
+        for tokens, text_bytes in stories:
+            size += text_bytes
+            for window in rolling_windows(len(tokens), context):
+                yield tokens[window.start : window.stop], window.scored
+
+    pieces = cut()
+    was_training = model.training
+    model.eval()
+    try:
+        while batch := list(itertools.islice(pieces, max(1, batch_tokens // context))):
+            nats += _batch_nats(model, batch)
+            count += sum(scored for _, scored in batch)
+    finally:
+        model.train(was_training)
+    if not size:
+        raise StorygenError("there is no text to measure; give at least one story that is not empty")
+    return Likelihood(nats, count, int(size))
+
+
+def _batch_nats(model: LanguageModel, batch: list[tuple[Sequence[int], int]]) -> float:
+    """Negative log-probability of the last `scored` tokens of each of the (tokens, scored) pieces, summed."""
+    device = next(model.parameters()).device
+    width = max(len(tokens) for tokens, _ in batch) - 1
+    inputs = torch.zeros(len(batch), width, dtype=torch.int64)
+    targets = torch.full((len(batch), width), IGNORED)
+    for row, (tokens, scored) in enumerate(batch):
+        tokens = torch.as_tensor(tokens)
+        last = len(tokens) - 1
+        inputs[row, :last] = tokens[:-1]
+        targets[row, last - scored : last] = tokens[-scored:]
+    logits, _ = model(inputs.to(device))
+    nats = F.cross_entropy(logits.float().flatten(0, 1), targets.to(device).flatten(), reduction="none")
+    return nats.double().sum().item()
+
+
+def text_likelihood(model: LanguageModel, tokenizer: Tokenizer, texts: Iterable[str]) -> Likelihood:
+    """The likelihood of texts: each is a story without a prompt, with its end token."""
+    if isinstance(texts, str):
+        raise StorygenError("give a list of texts, not one text")
+    return likelihood(
+        model, ((tokenizer.framed(tokenizer.encode(text)), len(well_formed(text).encode())) for text in texts)
+    )

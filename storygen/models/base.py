@@ -1,0 +1,42 @@
+"""What a language model offers to decoding, evaluation and training, whatever is inside."""
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from storygen.config import ModelConfig
+
+
+class State(ABC):
+    """What a model must remember of the tokens it has seen: one row for each sequence of the batch."""
+
+    @abstractmethod
+    def select(self, rows: Tensor) -> "State":
+        """The state of the given rows (int64), in that order: repeats, drops and reorders sequences of the batch."""
+
+
+class LanguageModel(nn.Module, ABC):
+    """Next-token logits from tokens. Feeding a sequence in any chunks gives the same logits as feeding it whole."""
+
+    config: ModelConfig
+    max_positions: int | None = None
+    """How many tokens it can read in all; None when there is no such limit."""
+
+    @abstractmethod
+    def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Logits (batch, time, vocab) after each of the tokens (batch, time), and the state to go on from.
+
+        `state` is what an earlier call returned for the tokens before these; None at the start.
+        """
+
+    def use_fused(self, fused: bool) -> "LanguageModel":
+        """Chooses PyTorch's fused kernels (True, the default) or the written-out equations; both give the same."""
+        for module in self.modules():
+            if hasattr(module, "fused"):
+                module.fused = fused
+        return self
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of weights; a tied matrix counts once."""
+        return sum(parameter.numel() for parameter in self.parameters())

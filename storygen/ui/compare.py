@@ -1,0 +1,135 @@
+"""The Compare tab: two stories side by side, written by nobody knows whom, and four verdicts."""
+
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gradio as gr
+
+from storygen.arena.battle import Arena, Reveal
+from storygen.errors import StorygenError
+from storygen.ui.stream import paced
+from storygen.ui.write import MAX_TITLE
+
+SUGGESTIONS = (
+    "The Lighthouse That Slept",
+    "A story about a snail who wants to see the sea",
+    "The King's Lost Button",
+    "A bear learns to bake bread",
+    "The girl who could talk to the wind",
+    "Two brothers and a golden key",
+    "The Very Small Dragon",
+    "A kind stranger comes to the village in winter",
+    "The clock that ran backwards",
+    "A mouse, a lantern and a long night",
+)
+LABELS = {"left": "Left is better", "right": "Right is better", "tie": "Equally good", "both_bad": "Both are bad"}
+
+
+def build_compare_tab(arena: Arena) -> None:
+    """Places the tab's widgets and wires them."""
+    gr.Markdown(
+        "Two contestants, each a model with a way of decoding, write on the same prompt. Who they are is told after "
+        "your verdict. Your rating and both stories are stored without your name or address.",
+        elem_classes="hint",
+    )
+    with gr.Row(equal_height=True):
+        prompt = gr.Textbox(
+            label="Title, idea or keywords",
+            placeholder="Leave it empty for a suggestion",
+            max_length=MAX_TITLE,
+            scale=4,
+            elem_id="compare-prompt",
+        )
+        go = gr.Button("New round", variant="primary", scale=1, elem_id="round")
+    stories, reveals = [], []
+    with gr.Row():
+        for side in ("left", "right"):
+            with gr.Column(min_width=320):
+                stories.append(
+                    gr.Textbox(
+                        label=f"Story on the {side}",
+                        lines=14,
+                        max_lines=24,
+                        interactive=False,
+                        elem_id=f"{side}-story",
+                        elem_classes="story",
+                    )
+                )
+                reveals.append(gr.Markdown(elem_id=f"{side}-reveal", elem_classes="reveal"))
+    with gr.Row(elem_classes="verdicts"):
+        verdicts = {
+            name: gr.Button(label, interactive=False, min_width=140, elem_id=f"verdict-{name}")
+            for name, label in LABELS.items()
+        }
+    status = gr.Markdown("Press New round to begin.", elem_classes="hint", elem_id="compare-status")
+    battle_id = gr.State("")
+    buttons = list(verdicts.values())
+
+    def fight(typed: str, request: gr.Request) -> Iterator[tuple[Any, ...]]:
+        typed = (typed or "").strip()
+        title = typed or random.choice(SUGGESTIONS)
+        locked = [gr.update(interactive=False)] * len(buttons)
+        battle = arena.begin(request.session_hash or "", title, prompt_source="user" if typed else "suggestion")
+        yield "", "", "", "", battle.id, f"Both are writing on: {_plain(title)}", gr.update(interactive=False), *locked
+        try:
+            for left, right in paced(arena.fight(battle)):
+                yield left, right, *(gr.skip() for _ in range(5 + len(buttons)))
+        except StorygenError as error:
+            gr.Warning(str(error))
+            yield "", "", "", "", "", str(error), gr.update(interactive=True), *locked
+            return
+        ready = [gr.update(interactive=True)] * len(buttons)
+        question = f"Which story on “{_plain(title)}” is better?"
+        yield *(gr.skip() for _ in range(5)), question, gr.update(interactive=True), *ready
+
+    def judge(verdict: str, battle: str, request: gr.Request) -> tuple[Any, ...]:
+        """What the page shows after a click on a verdict; a refused one leaves everything on screen."""
+        try:
+            reveal = arena.judge(request.session_hash or "", battle, verdict)
+        except StorygenError as error:
+            gr.Warning(str(error))
+            return tuple(gr.skip() for _ in range(3 + len(buttons)))
+        chosen = LABELS[verdict].lower()
+        thanks = f"Thank you, your rating (“{chosen}”) is saved. New round goes on."
+        return *reveal_texts(reveal), thanks, *([gr.update(interactive=False)] * len(buttons))
+
+    go.click(
+        fight,
+        prompt,
+        [*stories, *reveals, battle_id, status, go, *buttons],
+        concurrency_id="generate",
+        concurrency_limit=1,
+        show_progress="hidden",
+        api_visibility="private",
+    )
+
+    def on_click(verdict: str) -> Callable[..., tuple[Any, ...]]:
+        def click(battle: str, request: gr.Request) -> tuple[Any, ...]:
+            return judge(verdict, battle, request)
+
+        return click
+
+    for verdict, button in verdicts.items():
+        button.click(
+            on_click(verdict),
+            battle_id,
+            [*reveals, status, *buttons],
+            show_progress="hidden",
+            api_visibility="private",
+        )
+
+
+def reveal_texts(reveal: Reveal) -> tuple[str, str]:
+    """What is shown under the two stories after the verdict."""
+    return (
+        f"**{reveal.left}**  \nseed {reveal.left_seed}",
+        f"**{reveal.right}**  \nseed {reveal.right_seed}",
+    )
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return "".join(
+        f"&#{ord(character)};" if not character.isalnum() and character != " " else character for character in text
+    )

@@ -1,0 +1,87 @@
+"""The decoding settings as widgets: a strategy, and only the sliders that it uses. All bounds come from the config."""
+
+import typing
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from storygen.config import STRATEGIES, GenerationConfig, field_of
+
+EXPLANATIONS = {
+    "greedy": ("Greedy", "Always takes the most likely token. Safe, and soon repeats itself."),
+    "sample": ("Temperature", "Draws from all tokens by their probability. Lively, with a slip now and then."),
+    "top_k": ("Top-k", "Draws from the k most likely tokens only, whatever they add up to."),
+    "top_p": ("Top-p (nucleus)", "Draws from the fewest tokens that reach probability p: few when sure, many if not."),
+    "top_k_top_p": ("Top-k and top-p", "First the k most likely, then the nucleus among them."),
+    "beam": ("Beam search", "Follows several stories at once and keeps the most probable. Fluent and cautious."),
+}  # fmt: skip
+TUNABLE = tuple(dict.fromkeys(name for names in STRATEGIES.values() for name in names))
+"""Every setting that some strategy uses."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The widgets, and the way from their values to a GenerationConfig."""
+
+    strategy: gr.Dropdown
+    tunable: list[Any]
+    max_new_tokens: gr.Slider
+    seed: gr.Number
+
+    @property
+    def inputs(self) -> list[Any]:
+        """The widgets in the order that `config` takes their values."""
+        return [self.strategy, *self.tunable, self.max_new_tokens, self.seed]
+
+
+def config_of(strategy: str, *values: Any) -> GenerationConfig:
+    """The settings that the values of `Settings.inputs` describe; StorygenError says which value is out of bounds."""
+    *tunable, max_new_tokens, seed = values
+    return GenerationConfig(
+        strategy=strategy, **dict(zip(TUNABLE, tunable, strict=True)), max_new_tokens=max_new_tokens, seed=seed
+    )
+
+
+def build_settings() -> Settings:
+    """Places the widgets where it is called, and wires the strategy to the sliders' visibility."""
+    start = GenerationConfig()
+    choices = [(EXPLANATIONS[name][0], name) for name in STRATEGIES]
+    strategy = gr.Dropdown(choices, value=start.strategy, label="Strategy", elem_id="strategy")
+    explanation = gr.Markdown(EXPLANATIONS[start.strategy][1], elem_classes="hint", elem_id="explanation")
+    tunable = [_widget(name, visible=name in start.settings) for name in TUNABLE]
+    max_new_tokens = _widget("max_new_tokens", visible=True)
+    seed_field = field_of(GenerationConfig, "seed")
+    seed = gr.Number(
+        None,
+        label="Seed",
+        info=seed_field.metadata["help"],
+        precision=0,
+        minimum=seed_field.metadata["low"],
+        maximum=seed_field.metadata["high"],
+        elem_id="seed",
+    )
+
+    def show(chosen: str) -> list[Any]:
+        return [EXPLANATIONS[chosen][1], *(gr.update(visible=name in STRATEGIES[chosen]) for name in TUNABLE)]
+
+    strategy.change(
+        show, strategy, [explanation, *tunable], queue=False, show_progress="hidden", api_visibility="private"
+    )
+    return Settings(strategy, tunable, max_new_tokens, seed)
+
+
+def _widget(name: str, visible: bool) -> Any:
+    """A slider, or a dropdown for a setting with named choices."""
+    field = field_of(GenerationConfig, name)
+    common = {
+        "label": name.replace("_", " ").capitalize(),
+        "info": field.metadata["help"],
+        "visible": visible,
+        "elem_id": name.replace("_", "-"),
+    }
+    if field.metadata["choices"]:
+        return gr.Dropdown(list(field.metadata["choices"]), value=field.default, **common)
+    is_float = typing.get_type_hints(GenerationConfig)[name] is float
+    low, high = field.metadata["low"], field.metadata["high"]
+    return gr.Slider(low, high, value=field.default, step=0.05 if is_float else 1, **common)

@@ -1,0 +1,20 @@
+"""Streaming to the page: at most so many updates a second, as each costs about 5 ms (see benchmarks/app.py)."""
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+SECONDS_BETWEEN = 0.08
+
+
+def paced(items: Iterable[T], seconds: float = SECONDS_BETWEEN) -> Iterator[T]:
+    """The first item at once, the last for certain, in between at most one per `seconds`; the rest are passed over."""
+    shown_at, waiting, item = float("-inf"), False, None
+    for item in items:
+        waiting = True
+        if time.monotonic() - shown_at >= seconds:
+            yield item
+            shown_at, waiting = time.monotonic(), False
+    if waiting:
+        yield item

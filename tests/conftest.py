@@ -1,0 +1,86 @@
+"""What all tests share: no network, one small tokenizer, and two small models that fit it."""
+
+import os
+import socket
+
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+import pytest
+import torch
+
+from storygen import artifact
+from storygen.config import LSTMConfig, TransformerConfig
+from storygen.data.sources import ReadReport, builtin_tales, read_file
+from storygen.models import build_model
+from storygen.tokenizers import train_tokenizer
+
+LOCAL = ("127.0.0.1", "::1", "localhost", "0.0.0.0", "")
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    """Refuses every connection that leaves the machine, and says which test tried."""
+    connect = socket.socket.connect
+
+    def guarded(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in LOCAL:
+            pytest.fail(f"the test tried to reach {address[0]}:{address[1]}; tests run without a network")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session")
+def tales():
+    """The texts of the built-in validation stories."""
+    [path] = builtin_tales()[1]
+    return [story.text for story in read_file(path, ReadReport(path.name))]
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tales):
+    """A byte-level BPE of 400 tokens."""
+    return train_tokenizer("bpe", tales, 400)
+
+
+def tiny_config(architecture, vocab_size=400, **changes):
+    """A model small enough to run in a millisecond."""
+    if architecture == "lstm":
+        values = {"embedding_size": 24, "hidden_size": 32, "num_layers": 2, "context_length": 64, **changes}
+        return LSTMConfig(vocab_size=vocab_size, **values)
+    values = {
+        "hidden_size": 32,
+        "num_layers": 2,
+        "num_heads": 4,
+        "intermediate_size": 48,
+        "context_length": 64,
+        **changes,
+    }
+    return TransformerConfig(vocab_size=vocab_size, **values)
+
+
+def lively(model, seed=0, std=0.3):
+    """The model with weights large enough for its logits to differ: at initialisation it knows nothing."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(std=std, generator=generator)
+    return model.eval()
+
+
+@pytest.fixture(scope="session", params=["transformer", "lstm"])
+def model(request):
+    """Each architecture in turn, with a vocabulary of 400."""
+    return lively(build_model(tiny_config(request.param)))
+
+
+@pytest.fixture(scope="session")
+def model_folders(tmp_path_factory, tokenizer):
+    """Folders of two small artifacts, transformer and lstm."""
+    root = tmp_path_factory.mktemp("models")
+    for architecture in ("transformer", "lstm"):
+        model = lively(build_model(tiny_config(architecture, tokenizer.vocab_size)))
+        artifact.save(root / architecture, model, tokenizer, {"parameters": model.num_parameters})
+    return root

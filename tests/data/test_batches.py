@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+import torch
+
+from storygen.data.batches import IGNORED, collate, cut_windows, epoch_batches
+from storygen.data.pack import PackedStories, ShardWriter, write_manifest
+from storygen.errors import StorygenError
+
+
+@pytest.fixture
+def packed(tmp_path):
+    """Stories of 2 to 400 tokens in several shards; token i of story n is (7 n + i) % 1000."""
+    writer = ShardWriter(tmp_path, "train", 1000, shard_tokens=5000)
+    lengths = np.random.default_rng(0).integers(2, 400, 80)
+    for number, length in enumerate(lengths):
+        writer.add([(7 * number + i) % 1000 for i in range(length)], text_bytes=int(length) * 3)
+    writer.finish()
+    write_manifest(tmp_path, {"tokenizer": {"vocab_size": 1000}, "splits": {"train": writer.summary()}})
+    return tmp_path
+
+
+def test_stories_come_back_as_written(packed):
+    stories = PackedStories(packed, "train")
+    assert len(list(packed.glob("*.bin"))) > 2
+    assert len(stories) == 80
+    for number, tokens in enumerate(stories):
+        assert tokens.tolist() == [(7 * number + i) % 1000 for i in range(len(tokens))]
+    assert (stories.text_bytes == stories.length * 3).all()
+
+
+def test_each_token_is_predicted_once_and_never_across_stories(packed):
+    """Windows that run into the next story teach the model that stories continue each other."""
+    stories = PackedStories(packed, "train")
+    windows = cut_windows(stories.length, 64)
+    assert windows.length.max() <= 64
+    seen = set()
+    for batch in epoch_batches(windows, 512, seed=0, epoch=0):
+        inputs, targets = collate(stories, windows, batch)
+        assert inputs.shape[0] * inputs.shape[1] <= 512
+        for row, window in enumerate(batch):
+            length, story, first = (int(a[window]) for a in (windows.length, windows.story, windows.first))
+            expected = stories.tokens(story)[first : first + length + 1]
+            assert inputs[row, :length].tolist() == expected[:-1].tolist()
+            assert targets[row, :length].tolist() == expected[1:].tolist()
+            assert (targets[row, length:] == IGNORED).all()
+            predicted = {(story, first + i + 1) for i in range(length)}
+            assert not predicted & seen
+            seen |= predicted
+    assert len(seen) == int((stories.length - 1).sum())
+
+
+def test_windows_of_a_long_story_are_nearly_equal():
+    """Cutting 65 predictions into 64 and 1 would waste a whole row on one token."""
+    assert cut_windows(np.array([66]), 64).length.tolist() == [32, 33]
+
+
+def test_order_depends_on_seed_and_epoch_alone(packed):
+    windows = cut_windows(PackedStories(packed, "train").length, 64)
+    first = epoch_batches(windows, 512, seed=0, epoch=0)
+    again = epoch_batches(windows, 512, seed=0, epoch=0)
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    for other in (epoch_batches(windows, 512, 1, 0), epoch_batches(windows, 512, 0, 1)):
+        assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=False))
+
+
+def test_there_are_few_shapes(packed):
+    """torch.compile compiles once a shape: only the last batch of an epoch may be an odd one."""
+    stories = PackedStories(packed, "train")
+    windows = cut_windows(np.tile(stories.length, 50), 512)
+    batches = epoch_batches(windows, 4096, seed=0, epoch=0)
+    shapes = {(len(batch), windows.width(batch[windows.length[batch].argmax()])) for batch in batches[:-1]}
+    assert shapes <= {(32, 128), (16, 256), (10, 384), (8, 512)}
+
+
+@pytest.mark.parametrize("suffix", ["bin", "idx"])
+def test_damaged_shards_are_refused_before_training(packed, suffix):
+    path = packed / f"train-00001.{suffix}"
+    content = path.read_bytes()
+    path.write_bytes(content[:-2])
+    with pytest.raises(StorygenError, match=rf"train-00001.{suffix} has {len(content) - 2} bytes instead of"):
+        PackedStories(packed, "train")
+    path.unlink()
+    with pytest.raises(StorygenError, match=rf"train-00001.{suffix} is missing"):
+        PackedStories(packed, "train")
+
+
+def test_a_folder_that_is_no_corpus_is_refused(tmp_path):
+    with pytest.raises(StorygenError, match="not a packed corpus"):
+        PackedStories(tmp_path, "train")
+
+
+def test_large_vocabularies_get_wider_tokens(tmp_path):
+    writer = ShardWriter(tmp_path, "train", 70_000)
+    writer.add([69_999, 1], text_bytes=5)
+    writer.finish()
+    write_manifest(tmp_path, {"tokenizer": {"vocab_size": 70_000}, "splits": {"train": writer.summary()}})
+    assert next(iter(PackedStories(tmp_path, "train"))).tolist() == [69_999, 1]
+    assert torch.from_numpy(PackedStories(tmp_path, "train").tokens(0)).dtype == torch.int64

@@ -1,0 +1,152 @@
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import storygen
+from storygen import artifact
+from storygen.errors import StorygenError
+from storygen.models import build_model
+from tests.conftest import lively, tiny_config
+
+
+@pytest.fixture
+def folder(model_folders, tmp_path):
+    """A copy of the small transformer, to be damaged."""
+    return shutil.copytree(model_folders / "transformer", tmp_path / "model")
+
+
+def edit_config(folder, **changes):
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.mark.parametrize("tie", [True, False])
+@pytest.mark.parametrize("architecture", ["transformer", "lstm"])
+def test_round_trip(tmp_path, tokenizer, architecture, tie):
+    """Tied weights are shared memory, which safetensors refuses to save twice."""
+    model = lively(build_model(tiny_config(architecture, tie_embeddings=tie)))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(parameter.half().float())
+    artifact.save(tmp_path / "m", model, tokenizer, {"steps": 3})
+    loaded = artifact.load(tmp_path / "m")
+    assert (loaded.name, loaded.revision, loaded.training) == ("m", None, {"steps": 3})
+    assert loaded.model.config == model.config
+    assert not loaded.model.training
+    assert (loaded.model.head.weight is loaded.model.embedding.weight) == tie
+    tokens = torch.arange(20)[None]
+    assert torch.equal(loaded.model(tokens)[0], model(tokens)[0])
+    assert loaded.tokenizer.fingerprint == tokenizer.fingerprint
+    weights = load_file(tmp_path / "m" / "model.safetensors")
+    assert ("head.weight" in weights) != tie
+    assert all(tensor.dtype == torch.float16 for tensor in weights.values())
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_a_missing_file_is_named(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(StorygenError, match=f"not a storygen model: {name} is missing"):
+        storygen.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"architecture": "transfomer"}, "'transfomer'; did you mean 'transformer'"),
+        ({"num_layers": 3}, r"lacks the tensor 'blocks\.2\.attention\.out\.weight'|lacks the tensor 'blocks\.2"),
+        ({"num_layers": 1}, r"has a tensor 'blocks\.1.*' that config\.json has no place for"),
+        (
+            {"intermediate_size": 50},
+            r"'blocks\.0\.feed_forward\.gate_up\.weight' is \[96, 32\], .* asks for \[100, 32\]",
+        ),
+        (
+            {"hidden_sise": 32},
+            r"config\.json: unknown TransformerConfig field 'hidden_sise'; did you mean 'hidden_size'",
+        ),
+        ({"num_heads": 5}, r"config\.json: TransformerConfig\.hidden_size is 32; it must be a multiple"),
+        ({"hidden_size": 10**9}, "hidden_size|head width|is .* asks for"),
+    ],
+)
+def test_a_config_that_does_not_fit_names_file_and_field(folder, changes, message):
+    edit_config(folder, **changes)
+    with pytest.raises(StorygenError, match=message):
+        storygen.load(folder)
+
+
+def test_a_config_without_architecture(folder):
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(StorygenError, match=r"config\.json has no field 'architecture'"):
+        storygen.load(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "training.json"])
+def test_broken_json_is_named(folder, name):
+    (folder / name).write_text("{")
+    with pytest.raises(StorygenError, match=f"{name} is not valid JSON"):
+        storygen.load(folder)
+
+
+def test_a_truncated_weights_file(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(StorygenError, match=r"model\.safetensors is not a readable safetensors file"):
+        storygen.load(folder)
+
+
+def test_an_extra_tensor(folder):
+    weights = load_file(folder / "model.safetensors")
+    save_file({**weights, "extra": torch.zeros(1)}, folder / "model.safetensors")
+    with pytest.raises(StorygenError, match="has a tensor 'extra'"):
+        storygen.load(folder)
+
+
+def test_a_tokenizer_of_another_size(folder, tales):
+    storygen.tokenizers.train_tokenizer("bpe", tales, 300).save(folder / "tokenizer.json")
+    with pytest.raises(StorygenError, match=r"tokenizer\.json has 300 tokens, but vocab_size in config\.json is 400"):
+        storygen.load(folder)
+
+
+@pytest.mark.parametrize("name", ["no-such-folder", "./no/such", "a/b/c", ""])
+def test_what_is_neither_folder_nor_repository(name):
+    with pytest.raises(StorygenError, match="no model folder .* a Hub repository is written user/name|not a storygen"):
+        storygen.load(name)
+
+
+def test_a_local_folder_has_no_revision(folder):
+    with pytest.raises(StorygenError, match="local folder, which has no revision 'v1'"):
+        storygen.load(folder, revision="v1")
+
+
+def test_saving_over_an_old_one_replaces_it_whole(tmp_path, tokenizer):
+    model = lively(build_model(tiny_config("lstm")))
+    artifact.save(tmp_path / "m", model, tokenizer, card="old")
+    artifact.save(tmp_path / "m", model, tokenizer)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m"]
+    assert not (tmp_path / "m" / "README.md").exists()
+
+
+def test_a_failing_save_keeps_the_old_one(tmp_path, tokenizer, monkeypatch):
+    model = lively(build_model(tiny_config("lstm")))
+    artifact.save(tmp_path / "m", model, tokenizer)
+
+    def full_disk(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(artifact, "save_file", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        artifact.save(tmp_path / "m", model, tokenizer)
+    assert artifact.load(tmp_path / "m").model.config == model.config
+
+
+def test_a_model_and_a_tokenizer_that_do_not_fit_are_not_saved(tmp_path, tokenizer):
+    with pytest.raises(StorygenError, match="vocabulary of 300, the tokenizer of 400"):
+        artifact.save(tmp_path / "m", build_model(tiny_config("lstm", vocab_size=300)), tokenizer)
+
+
+def test_a_run_is_called_by_its_name_not_best(model_folders, tmp_path):
+    """Two runs loaded side by side would both be called best."""
+    shutil.copytree(model_folders / "lstm", tmp_path / "my-run" / "best")
+    assert storygen.load(tmp_path / "my-run" / "best").name == "my-run"

@@ -1,0 +1,121 @@
+import subprocess
+import sys
+
+import pytest
+
+import storygen
+from storygen.errors import StorygenError
+
+CONFIG = storygen.GenerationConfig(max_new_tokens=30, seed=7)
+
+
+@pytest.fixture(scope="module", params=["transformer", "lstm"])
+def writer(request, model_folders):
+    return storygen.load(model_folders / request.param)
+
+
+@pytest.mark.parametrize("strategy", ["greedy", "sample", "top_k", "top_p", "top_k_top_p", "beam"])
+def test_streamed_pieces_add_up_to_the_text(writer, strategy):
+    config = CONFIG.replace(strategy=strategy)
+    stream = writer.stream("Once upon a time", config=config)
+    pieces = list(stream)
+    result = writer.generate("Once upon a time", config=config)
+    assert "".join(pieces) == stream.result.text == result.text
+    assert result.story == "Once upon a time" + result.text
+    assert len(result.tokens) == len(result.logprobs) <= 30
+
+
+def test_a_result_can_be_repeated_from_what_it_carries(writer):
+    first = writer.generate("Once", title="The Fox", config=CONFIG.replace(seed=None))
+    again = writer.generate(first.opening, first.title, first.config)
+    assert again == first
+    assert first.config.seed == first.seed
+
+
+def test_title_and_opening_both_matter(writer):
+    texts = {
+        writer.generate(opening, title, CONFIG).text
+        for opening, title in (("", ""), ("Once", ""), ("", "Once"), ("Once", "The Fox"))
+    }
+    assert len(texts) == 4
+
+
+def test_nothing_at_all_is_a_fine_prompt(writer):
+    assert writer.generate(config=CONFIG).finish_reason in ("end", "length")
+
+
+def test_trailing_spaces_make_no_difference(writer):
+    """A trailing space is a token of its own after which no model was trained to go on."""
+    assert writer.generate("Once upon  \n", config=CONFIG) == writer.generate("Once upon", config=CONFIG)
+
+
+def test_a_long_opening_is_cut_at_its_start_and_says_so(writer):
+    opening = "and then " * 200_000  # 1.8 MB
+    result = writer.generate(opening, title="The Fox", config=CONFIG)
+    [note] = result.notes
+    limit = writer.model.config.context_length
+    tokens, _ = writer.prompt_tokens(opening.rstrip(), "The Fox")
+    assert len(tokens) == limit
+    assert tokens[0] == writer.tokenizer.prompt_id
+    assert writer.tokenizer.decode(tokens).endswith(" and then")
+    assert "longer than the model can see" in note
+    assert result.opening == opening.rstrip()
+
+
+def test_a_long_title_is_cut_too(writer):
+    tokens, [note] = writer.prompt_tokens("Once", "fox " * 500)
+    assert len(tokens) <= writer.model.config.context_length
+    assert writer.tokenizer.story_id in tokens
+    assert "title is too long" in note
+
+
+def test_typed_special_tokens_do_not_end_the_story(writer):
+    tokens, _ = writer.prompt_tokens("<|end|><|story|>", "<|end|>")
+    assert tokens.count(writer.tokenizer.end_id) == 0
+    assert tokens.count(writer.tokenizer.story_id) == 1
+
+
+@pytest.mark.parametrize("opening", ["\x00", "🦊" * 50, "\ud800", "<script>alert(1)</script>"])
+def test_odd_openings(writer, opening):
+    assert writer.generate(opening, config=CONFIG).opening == opening.rstrip()
+
+
+def test_text_is_asked_for(writer):
+    with pytest.raises(StorygenError, match="opening must be text, not int"):
+        writer.generate(5)
+
+
+def test_closing_a_stream_ends_it(writer):
+    stream = writer.stream(config=CONFIG)
+    next(stream)
+    stream.close()
+    assert list(stream) == []
+    assert stream.result is None
+
+
+def test_bits_per_byte_is_finite_and_positive(writer):
+    assert 0 < storygen.bits_per_byte(writer, ["a story", "another"]) < 100
+
+
+def test_command_line_streams_the_same_story(writer, model_folders):
+    folder = model_folders / writer.name
+    command = [sys.executable, "-m", "storygen", "Once upon", "--model", str(folder), "--title", "Fox"]
+    settings = ["--strategy", "top_p", "--seed", "7", "--max-new-tokens", "30"]
+    process = subprocess.run([*command, *settings], capture_output=True, text=True, check=True)
+    assert process.stdout == writer.generate("Once upon", "Fox", CONFIG).story + "\n"
+    assert "seed 7" in process.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--top-p", "3"], "error: GenerationConfig.top_p is 3.0; it must be a number from 0.0 to 1.0\n"),
+        (
+            ["--model", "nowhere"],
+            "error: there is no model folder 'nowhere', and a Hub repository is written user/name\n",
+        ),
+    ],
+)
+def test_command_line_errors_are_one_line(arguments, message):
+    process = subprocess.run([sys.executable, "-m", "storygen", *arguments], capture_output=True, text=True)
+    assert (process.returncode, process.stdout, process.stderr) == (2, "", message)

@@ -1,0 +1,161 @@
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from storygen.data.pack import PackedStories
+from storygen.data.sources import builtin_tales
+from storygen.errors import StorygenError
+from storygen.tokenizers import load_tokenizer
+from train import prepare
+
+
+def manifest_of(folder):
+    return json.loads((folder / "manifest.json").read_text())
+
+
+def write_stories(path, stories):
+    path.write_text("".join(json.dumps(story) + "\n" for story in stories))
+    return path
+
+
+def test_builtin_corpus(tmp_path, tales):
+    prepare.main(["--source", "tales", "--out", str(tmp_path / "tales"), "--vocab-size", "600"])
+    manifest = manifest_of(tmp_path / "tales")
+    tokenizer = load_tokenizer(tmp_path / "tales" / "tokenizer.json")
+    assert manifest["tokenizer"]["fingerprint"] == tokenizer.fingerprint
+    assert manifest["splits"]["train"]["stories"] == 1180
+    assert manifest["splits"]["valid"]["bytes"] == sum(len(text.encode()) for text in tales)
+    valid = list(PackedStories(tmp_path / "tales", "valid"))
+    assert [tokens.tolist() for tokens in valid] == [tokenizer.framed(tokenizer.encode(text)) for text in tales]
+    train = list(PackedStories(tmp_path / "tales", "train"))
+    assert all(tokens[-1] == tokenizer.end_id for tokens in train)
+    prompted = sum(int(tokens[0]) == tokenizer.prompt_id for tokens in train)
+    assert 0.65 < prompted / len(train) < 0.85  # title, prompt, keywords or nothing, equally often
+
+
+@pytest.mark.parametrize("kind", ["char", "wordpiece", "unigram"])
+def test_every_tokenizer_packs(tmp_path, kind):
+    prepare.main(["--source", "tales", "--out", str(tmp_path / "x"), "--tokenizer", kind, "--vocab-size", "500"])
+    assert manifest_of(tmp_path / "x")["tokenizer"]["kind"] == kind
+    assert len(PackedStories(tmp_path / "x", "valid")) == 90
+
+
+def test_same_input_gives_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        prepare.main(["--source", "tales", "--out", str(tmp_path / name), "--vocab-size", "500"])
+    for file in sorted((tmp_path / "a").iterdir()):
+        assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes(), file.name
+
+
+def test_repeats_get_other_prompts(tmp_path):
+    story = {"text": "A fox met a hen. " * 30, "title": "Fox", "prompt": "Write of a fox."}
+    path = write_stories(tmp_path / "a.jsonl", [story] * 3)
+    prepare.main(
+        ["--input", f"{path}@20", "--out", str(tmp_path / "x"), "--valid-fraction", "0", "--vocab-size", "300"]
+    )
+    stories = {tuple(tokens) for tokens in PackedStories(tmp_path / "x", "train")}
+    assert manifest_of(tmp_path / "x")["splits"]["train"]["stories"] == 60
+    assert len(stories) == 3
+
+
+def test_split_is_by_source_where_there_are_enough(tmp_path):
+    """Chapters of one book on both sides make a validation figure too good."""
+    stories = [
+        {"text": f"Chapter {n % 9} of book {n % 60}, told at length.", "source": f"book {n % 60}"} for n in range(540)
+    ]
+    path = write_stories(tmp_path / "a.jsonl", stories)
+    out = tmp_path / "x"
+    prepare.main(["--input", str(path), "--out", str(out), "--valid-fraction", "0.3", "--vocab-size", "300"])
+    tokenizer = load_tokenizer(out / "tokenizer.json")
+    books = {
+        split: {tokenizer.decode(tokens).split("book ")[1].split(",")[0] for tokens in PackedStories(out, split)}
+        for split in ("train", "valid")
+    }
+    assert manifest_of(out)["split"] == "by source"
+    assert books["valid"]
+    assert not books["train"] & books["valid"]
+
+
+def test_split_is_by_story_where_sources_are_few(tmp_path):
+    path = write_stories(tmp_path / "a.jsonl", [{"text": f"Story number {n}.", "source": "one"} for n in range(400)])
+    prepare.main(
+        ["--input", str(path), "--out", str(tmp_path / "x"), "--valid-fraction", "0.25", "--vocab-size", "300"]
+    )
+    manifest = manifest_of(tmp_path / "x")
+    assert manifest["split"] == "by story"
+    assert 60 < manifest["splits"]["valid"]["stories"] < 140
+
+
+def test_broken_lines_are_reported(tmp_path, capsys):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "A good story."}\nnot json\n{"text": "  "}\n')
+    prepare.main(["--input", str(path), "--out", str(tmp_path / "x"), "--valid-fraction", "0", "--vocab-size", "300"])
+    printed = capsys.readouterr().out
+    assert "a.jsonl: 2 stories read, 1 skipped, 1 empty" in printed
+    assert "a.jsonl:2: not valid JSON" in printed
+    assert manifest_of(tmp_path / "x")["files"][0]["skipped"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "nothing to prepare"),
+        (["--input", "no.txt"], "no.txt does not exist"),
+        (["--source", "tales", "--vocab-size", "100"], "vocabulary of 259 or more"),
+        (["--source", "tales", "--valid-fraction", "2"], "valid_fraction is 2.0"),
+        (["--source", "tales", "--reuse-tokenizer", "no.json"], "no.json does not exist"),
+    ],
+)
+def test_bad_arguments(tmp_path, arguments, message):
+    with pytest.raises(StorygenError, match=message):
+        prepare.main([*arguments, "--out", str(tmp_path / "x")])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_corpus_without_a_usable_story_is_an_error(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text("nonsense\n")
+    with pytest.raises(StorygenError, match="no usable story"):
+        prepare.main(["--input", str(path), "--out", str(tmp_path / "x")])
+    assert not (tmp_path / "x").exists()
+
+
+def test_an_existing_folder_is_kept_unless_asked(tmp_path):
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "precious").write_text("data")
+    with pytest.raises(StorygenError, match="exists; give another folder, or --overwrite"):
+        prepare.main(["--source", "tales", "--out", str(tmp_path / "x")])
+    assert (tmp_path / "x" / "precious").read_text() == "data"
+
+
+def test_a_killed_run_leaves_nothing_that_looks_finished(tmp_path):
+    """Half a corpus with a manifest would be trained on without anybody noticing."""
+    big = tmp_path / "big.jsonl"
+    with gzip.open(builtin_tales()[0][0], "rt") as lines:
+        text = lines.read()
+    big.write_text(text * 10)
+    out = tmp_path / "x"
+    command = [sys.executable, "-m", "train.prepare", "--input", str(big), "--out", str(out), "--vocab-size", "500"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    work = tmp_path / "x.unfinished"
+    while process.poll() is None and not list(work.glob("train-*.bin")):
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not out.exists()
+    assert not (work / "manifest.json").exists()
+    prepare.main(["--source", "tales", "--out", str(out), "--vocab-size", "500"])  # and the next run is not in the way
+    assert not work.exists()
+
+
+def test_command_line_errors_are_one_line_and_exit_code_2(tmp_path):
+    command = [sys.executable, "-m", "train.prepare", "--input", "no.txt", "--out", str(tmp_path / "x")]
+    process = subprocess.run(command, capture_output=True, text=True)
+    assert process.returncode == 2
+    assert process.stderr == "error: input no.txt does not exist\n"

@@ -1,0 +1,84 @@
+"""Makes a trained model ready for others: `python -m train.publish checkpoint runs/x/best checkpoints/x --corpus ...`.
+
+Measures it on validation files, draws samples with fixed seeds, and writes both into training.json and the model card.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from storygen import artifact
+from storygen.card import build_card
+from storygen.cli import new_directory, run
+from storygen.config import GenerationConfig
+from storygen.data.sources import SOURCES, find_files
+from storygen.errors import StorygenError
+from storygen.writer import Writer
+from train.evaluate import measure, read_texts
+
+METHOD = (
+    "Bits per byte over the UTF-8 bytes of the stories' text: sum over all tokens and end tokens, no prompt, float16 "
+    "weights run in float32, disjoint windows of the context length, state reset at each window "
+    "(`python -m train.evaluate`)."
+)
+MAX_WEIGHTS = 16_000_000
+"""Bytes of a weights file that may go into this repository."""
+SAMPLES = (("The Fox and the Moon", ""), ("", "Once upon a time"), ("A bear learns to bake bread", ""))
+SAMPLE_CONFIG = GenerationConfig(strategy="top_p", temperature=0.8, top_p=0.9, max_new_tokens=300)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the command line."""
+    parser = argparse.ArgumentParser(prog="python -m train.publish", description=__doc__.split(":")[0] + ".")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    checkpoint = commands.add_parser("checkpoint", help="write a released checkpoint with its figures and card")
+    checkpoint.add_argument("model", type=Path, help="folder of the trained model")
+    checkpoint.add_argument("out", type=Path, help="folder to write")
+    checkpoint.add_argument(
+        "--corpus", required=True, help="what the training text is, and what rights there are in it"
+    )
+    checkpoint.add_argument("--text", nargs="+", default=[], help="validation files; default: the built-in tales.valid")
+    checkpoint.add_argument("--seeds", nargs=len(SAMPLES), type=int, default=[1, 2, 3], help="of the samples")
+    checkpoint.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+    checkpoint.set_defaults(run=publish_checkpoint)
+    arguments = parser.parse_args(argv)
+    arguments.run(arguments)
+
+
+def publish_checkpoint(arguments: argparse.Namespace) -> None:
+    """Writes `out`: the model, its figures on each validation file, three samples and a card."""
+    new_directory(arguments.out, arguments.overwrite)
+    loaded = artifact.load(arguments.model)
+    if not loaded.training:
+        raise StorygenError(f"{arguments.model} has no training.json; give the best/ folder of a training run")
+    writer = Writer(loaded)
+    files = find_files(arguments.text) if arguments.text else SOURCES["tales"]()[1]
+    figures = {file.name: measure(writer, read_texts(file), file.name).bits_per_byte for file in files}
+    metrics = {"bits_per_byte": {name: round(value, 4) for name, value in figures.items()}, "method": METHOD}
+    training = {**loaded.training, "metrics": metrics}
+    samples = [
+        draw_sample(writer, title, opening, seed)
+        for (title, opening), seed in zip(SAMPLES, arguments.seeds, strict=True)
+    ]
+    card = build_card(arguments.out.name, training, arguments.corpus, samples)
+    artifact.save(arguments.out, loaded.model, loaded.tokenizer, {**training, "samples": samples}, card)
+    size = (arguments.out / artifact.WEIGHTS).stat().st_size
+    print(json.dumps(metrics["bits_per_byte"], indent=2))
+    print(f"written to {arguments.out}; weights are {size / 1e6:.1f} MB")
+    if size > MAX_WEIGHTS:
+        print(f"note: weights over {MAX_WEIGHTS / 1e6:.0f} MB belong on the Hub, not into a git repository")
+
+
+def draw_sample(writer: Writer, title: str, opening: str, seed: int) -> dict[str, Any]:
+    """One story with all that repeats it."""
+    config = SAMPLE_CONFIG.replace(seed=seed)
+    result = writer.generate(opening, title, config)
+    names = ("strategy", *config.settings, "max_new_tokens", "seed")
+    settings = {name: getattr(config, name) for name in names}
+    return {"title": title, "opening": opening, "settings": settings, "story": result.story.strip()}
+
+
+if __name__ == "__main__":
+    run(main)
