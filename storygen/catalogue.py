@@ -7,15 +7,18 @@ from pathlib import Path
 from storygen.errors import StorygenError
 from storygen.writer import Writer, load
 
+DEFAULT = "transformer"
+"""The bundled model that is offered first."""
 VARIABLE = "STORYGEN_MODELS"
-"""Folders or Hub repositories, separated by commas; a repository may be pinned as user/name@revision."""
+"""Environment variable: folders or Hub repositories, separated by commas; user/name@revision pins one."""
 
 
 def load_writers(bundled: Path, environment: Mapping[str, str] = os.environ) -> dict[str, Writer]:
     """The models that STORYGEN_MODELS names, else those in the folder `bundled`, by name, ready to write."""
     wanted = [entry.strip() for entry in environment.get(VARIABLE, "").split(",") if entry.strip()]
     if not wanted:
-        wanted = [str(folder) for folder in sorted(bundled.glob("*")) if (folder / "config.json").exists()]
+        found = sorted(bundled.glob("*/config.json"), key=lambda file: (file.parent.name != DEFAULT, file.parent.name))
+        wanted = [str(file.parent) for file in found]
     if not wanted:
         raise StorygenError(f"no model found: {bundled} holds none, and {VARIABLE} is not set")
     writers: dict[str, Writer] = {}

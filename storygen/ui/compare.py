@@ -29,8 +29,8 @@ LABELS = {"left": "Left is better", "right": "Right is better", "tie": "Equally 
 def build_compare_tab(arena: Arena) -> None:
     """Places the tab's widgets and wires them."""
     gr.Markdown(
-        "Two contestants, each a model with a way of decoding, write on the same prompt. Who they are is told after "
-        "your verdict. Your rating and both stories are stored without your name or address.",
+        "Two contestants, each a model with a way of decoding, write on the same prompt. You rate them blind; then "
+        "they are named. Your rating and both stories are stored, without your name or address.",
         elem_classes="hint",
     )
     with gr.Row(equal_height=True):
@@ -46,23 +46,21 @@ def build_compare_tab(arena: Arena) -> None:
     with gr.Row():
         for side in ("left", "right"):
             with gr.Column(min_width=320):
-                stories.append(
-                    gr.Textbox(
-                        label=f"Story on the {side}",
-                        lines=14,
-                        max_lines=24,
-                        interactive=False,
-                        elem_id=f"{side}-story",
-                        elem_classes="story",
-                    )
-                )
-                reveals.append(gr.Markdown(elem_id=f"{side}-reveal", elem_classes="reveal"))
+                box = gr.Textbox(
+                    label=f"Story on the {side}", lines=13, max_lines=13, interactive=False, elem_id=f"{side}-story",
+                    elem_classes="story",
+                )  # fmt: skip
+                stories.append(box)
     with gr.Row(elem_classes="verdicts"):
         verdicts = {
             name: gr.Button(label, interactive=False, min_width=140, elem_id=f"verdict-{name}")
             for name, label in LABELS.items()
         }
     status = gr.Markdown("Press New round to begin.", elem_classes="hint", elem_id="compare-status")
+    with gr.Row():
+        for side in ("left", "right"):
+            with gr.Column(min_width=320):
+                reveals.append(gr.Markdown(elem_id=f"{side}-reveal", elem_classes="reveal"))
     battle_id = gr.State("")
     buttons = list(verdicts.values())
 

@@ -27,7 +27,7 @@ class Settings:
     strategy: gr.Dropdown
     tunable: list[Any]
     max_new_tokens: gr.Slider
-    seed: gr.Number
+    seed: gr.Textbox
 
     @property
     def inputs(self) -> list[Any]:
@@ -38,8 +38,12 @@ class Settings:
 def config_of(strategy: str, *values: Any) -> GenerationConfig:
     """The settings that the values of `Settings.inputs` describe; StorygenError says which value is out of bounds."""
     *tunable, max_new_tokens, seed = values
+    seed = str(seed or "").strip()
     return GenerationConfig(
-        strategy=strategy, **dict(zip(TUNABLE, tunable, strict=True)), max_new_tokens=max_new_tokens, seed=seed
+        strategy=strategy,
+        **dict(zip(TUNABLE, tunable, strict=True)),
+        max_new_tokens=max_new_tokens,
+        seed=int(seed) if seed.isdecimal() else seed or None,  # what is no number is refused by the config
     )
 
 
@@ -51,15 +55,8 @@ def build_settings() -> Settings:
     explanation = gr.Markdown(EXPLANATIONS[start.strategy][1], elem_classes="hint", elem_id="explanation")
     tunable = [_widget(name, visible=name in start.settings) for name in TUNABLE]
     max_new_tokens = _widget("max_new_tokens", visible=True)
-    seed_field = field_of(GenerationConfig, "seed")
-    seed = gr.Number(
-        None,
-        label="Seed",
-        info=seed_field.metadata["help"],
-        precision=0,
-        minimum=seed_field.metadata["low"],
-        maximum=seed_field.metadata["high"],
-        elem_id="seed",
+    seed = gr.Textbox(
+        label="Seed", info=field_of(GenerationConfig, "seed").metadata["help"], max_length=12, elem_id="seed"
     )
 
     def show(chosen: str) -> list[Any]:

@@ -2,21 +2,38 @@
 
 import gradio as gr
 
-SERIF = "Georgia, 'Iowan Old Style', 'Palatino Linotype', 'Liberation Serif', serif"
+SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif"]
+MONO = ["ui-monospace", "Menlo", "Consolas", "monospace"]
+SERIF = "'Iowan Old Style', 'Palatino Linotype', Palatino, Georgia, 'Liberation Serif', serif"
 
-THEME = gr.themes.Soft(
+THEME = gr.themes.Base(
     primary_hue=gr.themes.colors.indigo,
-    secondary_hue=gr.themes.colors.amber,
+    secondary_hue=gr.themes.colors.indigo,
     neutral_hue=gr.themes.colors.stone,
     radius_size=gr.themes.sizes.radius_md,
+    font=SANS,
+    font_mono=MONO,
+).set(
+    body_background_fill="*neutral_50",
+    block_border_width="1px",
+    block_label_text_weight="600",
+    block_title_text_weight="600",
+    input_background_fill="white",
+    input_background_fill_dark="*neutral_800",
+    input_border_width="1px",
+    body_text_color_subdued="*neutral_600",
+    body_text_color_subdued_dark="*neutral_400",
+    block_info_text_color="*neutral_600",
+    block_info_text_color_dark="*neutral_400",
+    button_primary_background_fill="*primary_600",
+    button_primary_background_fill_hover="*primary_700",
+    button_primary_text_color="white",
 )
 
 CSS = f"""
 .gradio-container {{ max-width: 1180px !important; margin: 0 auto !important; }}
-.story textarea {{
-    font-family: {SERIF}; font-size: 1.08rem; line-height: 1.65; padding: 1rem 1.1rem; min-height: 20rem;
-}}
-.hint, .hint p {{ color: var(--body-text-color-subdued); font-size: 0.92rem; }}
-.reveal {{ min-height: 3.4rem; }}
-.verdicts button {{ min-width: 9rem; }}
+.story textarea {{ font-family: {SERIF}; font-size: 1.1rem; line-height: 1.6; padding: 0.9rem 1.1rem; }}
+.hint, .hint p {{ color: var(--body-text-color-subdued); font-size: 0.95rem; }}
+.reveal {{ min-height: 3rem; }}
+.verdicts button {{ min-height: 3rem; }}
 """

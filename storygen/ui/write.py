@@ -12,6 +12,8 @@ from storygen.ui.stream import paced
 from storygen.writer import Result, Writer
 
 MAX_TITLE, MAX_OPENING = 500, 20_000
+SHOW_STORY = "() => document.querySelector('#story').scrollIntoView({block: 'nearest'})"
+"""On a phone the story is below the settings."""
 ENDINGS = {
     "end": "the story came to its end",
     "length": "stopped at the chosen length",
@@ -59,12 +61,13 @@ def build_write_tab(writers: Mapping[str, Writer]) -> None:
             opening = gr.Textbox(
                 label="Opening line", placeholder="Once upon a time", lines=2, max_length=MAX_OPENING, elem_id="opening"
             )
-            model = gr.Dropdown(list(writers), value=next(iter(writers)), label="Model", elem_id="model")
-            settings = build_settings()
-        with gr.Column(scale=3, min_width=320):
             with gr.Row():
-                go = gr.Button("Write a story", variant="primary", elem_id="write")
-                stop = gr.Button("Stop", elem_id="stop", interactive=False)
+                go = gr.Button("Write a story", variant="primary", min_width=120, elem_id="write")
+                stop = gr.Button("Stop", interactive=False, min_width=80, elem_id="stop")
+            with gr.Accordion("Model and decoding", open=True):
+                model = gr.Dropdown(list(writers), value=next(iter(writers)), label="Model", elem_id="model")
+                settings = build_settings()
+        with gr.Column(scale=3, min_width=320):
             story = gr.Textbox(
                 label="Story",
                 lines=16,
@@ -92,6 +95,7 @@ def build_write_tab(writers: Mapping[str, Writer]) -> None:
         show_progress="hidden",
         api_visibility="private",
     )
+    go.click(None, js=SHOW_STORY, api_visibility="private")
     writing = begin.then(
         stream,
         [title, opening, model, *settings.inputs],

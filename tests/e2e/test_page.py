@@ -1,0 +1,246 @@
+"""The page in a real browser, as a visitor uses it."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+import torch
+
+from storygen import artifact
+from storygen.arena.votes import read_votes
+from storygen.config import STRATEGIES
+from storygen.models import build_model
+from tests.conftest import lively, tiny_config
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PORT = 7869
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def slow_models(tmp_path_factory, tokenizer):
+    """Two models that take a few seconds for 2,000 tokens and do not end a story: there is time to press Stop."""
+    root = tmp_path_factory.mktemp("slow")
+    for architecture in ("transformer", "lstm"):
+        model = lively(build_model(tiny_config(architecture, tokenizer.vocab_size, num_layers=8)), std=0.8)
+        with torch.no_grad():
+            model.embedding.weight[tokenizer.end_id] = 0  # far below the largest logits
+        artifact.save(root / architecture, model, tokenizer)
+    return root
+
+
+@pytest.fixture(scope="module")
+def app(slow_models, tmp_path_factory):
+    """`python app.py` with the two models; gives its address and the folder of its votes."""
+    votes = tmp_path_factory.mktemp("votes")
+    models = ",".join(str(slow_models / name) for name in ("transformer", "lstm"))
+    settings = {"STORYGEN_MODELS": models, "STORYGEN_VOTES": str(votes), "GRADIO_SERVER_PORT": str(PORT)}
+    process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env={**os.environ, **settings})
+    url = f"http://127.0.0.1:{PORT}"
+    for _ in range(600):
+        try:
+            urllib.request.urlopen(url, timeout=1).close()
+            break
+        except OSError:
+            assert process.poll() is None, "app.py ended"
+            time.sleep(0.1)
+    yield url, votes
+    process.terminate()
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if not CHROMIUM:
+        if os.environ.get("CI"):
+            pytest.fail("the browser tests need Chromium")
+        pytest.skip("no Chromium on this machine")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+
+
+@pytest.fixture
+def page(browser, app):
+    """A fresh visit. Afterwards: nothing was fetched from elsewhere, and nothing complained."""
+    url, _ = app
+    outside, complaints = [], []
+    page = browser.new_page(viewport={"width": 1280, "height": 860})
+    page.set_default_timeout(20_000)
+    page.on("request", lambda request: outside.append(request.url) if is_outside(request.url) else None)
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(url)
+    page.get_by_role("button", name="Write a story").wait_for()
+    yield page
+    page.close()
+    assert outside == []
+    assert complaints == []
+
+
+def is_outside(url):
+    return not re.match(rf"(https?|wss?)://127\.0\.0\.1:{PORT}/|data:|blob:", url)
+
+
+def expect(locator):
+    from playwright.sync_api import expect
+
+    return expect(locator)
+
+
+def choose(page, dropdown, option):
+    page.locator(f"#{dropdown} input").click()
+    page.get_by_role("option", name=option, exact=True).click()
+
+
+def set_number(page, slider, value):
+    box = page.locator(f"#{slider} input[type=number]")
+    box.fill(str(value))
+    box.blur()
+
+
+def story(page):
+    return page.locator("#story textarea").input_value()
+
+
+def printable(text):
+    """Without control characters, which an untrained model writes and a text box changes."""
+    return "".join(character for character in text if character.isprintable())
+
+
+def new_round(page):
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#round").click()
+    expect(page.locator("#verdict-left")).to_be_enabled()
+
+
+def test_a_story_in_one_click(page):
+    page.locator("#write").click()
+    expect(page.locator("#status")).to_contain_text("tokens in")
+    assert story(page)
+    expect(page.locator("#write")).to_be_enabled()
+    expect(page.locator("#stop")).to_be_disabled()
+
+
+def test_title_opening_and_seed_give_the_same_story_again(page):
+    page.locator("#title textarea, #title input").fill("The Fox and the Moon")
+    page.locator("#opening textarea").fill("Once upon a time")
+    page.locator("#seed textarea, #seed input").fill("7")
+    stories = []
+    for _ in range(2):
+        page.locator("#write").click()
+        expect(page.locator("#status")).to_contain_text("seed 7")
+        stories.append(story(page))
+    assert stories[0] == stories[1]
+    assert stories[0].startswith("Once upon a time")
+
+
+def test_the_strategy_shows_its_own_sliders_only(page):
+    labels = {"greedy": "Greedy", "top_k": "Top-k", "beam": "Beam search", "top_k_top_p": "Top-k and top-p"}
+    for strategy, label in labels.items():
+        choose(page, "strategy", label)
+        for name in ("temperature", "top-k", "top-p", "num-beams", "length-penalty", "early-stopping"):
+            shown = name.replace("-", "_") in STRATEGIES[strategy]
+            locator = page.locator(f"#{name}")
+            expect(locator).to_be_visible() if shown else expect(locator).not_to_be_visible()
+
+
+def test_stop_keeps_what_was_written(page):
+    set_number(page, "max-new-tokens", 2000)
+    choose(page, "strategy", "Temperature")
+    page.locator("#write").click()
+    page.wait_for_function("document.querySelector('#story textarea').value.length > 20")
+    page.locator("#stop").click()
+    expect(page.locator("#status")).to_contain_text("Stopped")
+    expect(page.locator("#write")).to_be_enabled()
+    kept = story(page)
+    page.wait_for_timeout(500)
+    assert story(page) == kept != ""
+    page.locator("#write").click()  # and the model is free for the next story
+    page.wait_for_function("document.querySelector('#story textarea').value.length > 20")
+    page.locator("#stop").click()
+    expect(page.locator("#status")).to_contain_text("Stopped")
+
+
+def test_a_bad_seed_is_a_warning_not_a_traceback(page):
+    page.locator("#seed textarea, #seed input").fill("seven")
+    page.locator("#write").click()
+    expect(page.locator("#status")).to_contain_text("seed is 'seven'; it must be a whole number")
+    expect(page.locator("#write")).to_be_enabled()
+
+
+def test_html_in_a_prompt_is_text(page):
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#compare-prompt textarea, #compare-prompt input").fill("<img src=x onerror=alert(1)> *bold*")
+    page.locator("#round").click()
+    expect(page.locator("#verdict-left")).to_be_enabled()
+    expect(page.locator("#compare-status")).to_contain_text("<img src=x onerror=alert(1)> *bold*")
+
+
+def test_blind_battle_verdict_and_reveal(page, app):
+    """Nothing on the page may name the contestants before the verdict; the rating is on disk when it says thank you."""
+    _, votes = app
+    before = len(list(read_votes(votes)))
+    new_round(page)
+    panel = page.locator("#compare-tab, [role=tabpanel]:visible").first.inner_html()
+    assert not re.search("transformer|lstm|top_p|greedy", panel, re.IGNORECASE)
+    assert page.locator("#left-story textarea").input_value()
+    assert page.locator("#right-story textarea").input_value()
+    page.locator("#verdict-right").click()
+    expect(page.locator("#compare-status")).to_contain_text("Thank you")
+    records = list(read_votes(votes))
+    assert len(records) == before + 1
+    vote = max(records, key=lambda record: record["ts"])
+    assert vote["verdict"] == "right"
+    assert printable(vote["left"]["text"]) == printable(page.locator("#left-story textarea").input_value())
+    for side in ("left", "right"):
+        expect(page.locator(f"#{side}-reveal")).to_contain_text(vote[side]["model"])
+        expect(page.locator(f"#{side}-reveal")).to_contain_text(str(vote[side]["seed"]))
+    expect(page.locator("#verdict-left")).to_be_disabled()
+    page.locator("#round").click()  # the next round is one click away, and blind again
+    expect(page.locator("#verdict-left")).to_be_enabled()
+    expect(page.locator("#left-reveal")).to_have_text("")
+
+
+@pytest.mark.parametrize("verdict", ["left", "tie", "both_bad"])
+def test_every_verdict_button_records_its_own(page, app, verdict):
+    """All four buttons once recorded the last one's verdict: a closure over the loop variable."""
+    new_round(page)
+    page.locator(f"#verdict-{verdict}").click()
+    expect(page.locator("#compare-status")).to_contain_text("Thank you")
+    assert max(read_votes(app[1]), key=lambda record: record["ts"])["verdict"] == verdict
+
+
+def test_two_clicks_in_the_same_instant_count_once(page, app):
+    new_round(page)
+    before = len(list(read_votes(app[1])))
+    page.evaluate("['left', 'right', 'left'].forEach(v => document.querySelector('#verdict-' + v).click())")
+    expect(page.locator("#compare-status")).to_contain_text("Thank you")
+    page.wait_for_timeout(500)
+    assert len(list(read_votes(app[1]))) == before + 1
+    assert page.locator("#left-story textarea").input_value()  # the refusal leaves the stories on screen
+
+
+def test_both_columns_stack_on_a_phone(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    new_round(page)
+    left, right = (page.locator(f"#{side}-story").bounding_box() for side in ("left", "right"))
+    assert right["y"] >= left["y"] + left["height"]
+    assert left["width"] > 300
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_on_a_laptop_a_round_needs_no_scrolling(page):
+    new_round(page)
+    verdict = page.locator("#verdict-left").bounding_box()
+    assert verdict["y"] + verdict["height"] <= 860

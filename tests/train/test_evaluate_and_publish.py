@@ -1,0 +1,87 @@
+import gzip
+import json
+import re
+
+import pytest
+
+import storygen
+from storygen import artifact
+from storygen.config import GenerationConfig
+from storygen.errors import StorygenError
+from train import evaluate, publish
+
+TRAINING = {
+    "recipe": {
+        "model": {"architecture": "lstm", "hidden_size": 32},
+        "train": {"learning_rate": 0.002, "batch_tokens": 4096, "decay_share": 0.4},
+    },
+    "corpus": {"tokenizer": {"kind": "bpe", "vocab_size": 400}},
+    "parameters": 12345,
+    "minutes": 65.2,
+    "steps": 100,
+    "tokens": 400_000,
+    "metrics": {"valid_bits_per_byte": 2.0},
+}
+
+
+@pytest.fixture
+def trained(model_folders, tmp_path):
+    """A small model with the figures of a training run."""
+    loaded = artifact.load(model_folders / "lstm")
+    return artifact.save(tmp_path / "run" / "best", loaded.model, loaded.tokenizer, TRAINING)
+
+
+@pytest.fixture
+def text(tmp_path, tales):
+    path = tmp_path / "valid.jsonl.gz"
+    with gzip.open(path, "wt") as file:
+        file.writelines(json.dumps({"text": text}) + "\n" for text in tales[:3])
+    return path
+
+
+def test_the_table_shows_what_the_public_function_gives(model_folders, text, tales, capsys):
+    models = [str(model_folders / name) for name in ("transformer", "lstm")]
+    evaluate.main(["--model", *models, "--text", str(text)])
+    expected = [storygen.bits_per_byte(storygen.load(model), tales[:3]) for model in models]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "| bits per byte | transformer | lstm |"
+    assert lines[2] == f"| valid.jsonl.gz | {expected[0]:.3f} | {expected[1]:.3f} |"
+
+
+def test_an_empty_text_file_is_refused(model_folders, tmp_path):
+    (tmp_path / "a.jsonl").write_text("\n")
+    with pytest.raises(StorygenError, match=r"a\.jsonl holds no story"):
+        evaluate.main(["--model", str(model_folders / "lstm"), "--text", str(tmp_path / "a.jsonl")])
+
+
+def test_a_published_checkpoint_carries_figures_samples_and_card(trained, text, tales, tmp_path):
+    out = tmp_path / "lstm"
+    publish.main(["checkpoint", str(trained), str(out), "--text", str(text), "--corpus", "Public domain."])
+    writer = storygen.load(out)
+    training = writer.artifact.training
+    assert training["metrics"]["bits_per_byte"]["valid.jsonl.gz"] == pytest.approx(
+        storygen.bits_per_byte(writer, tales[:3]), abs=1e-4
+    )
+    card = (out / "README.md").read_text()
+    assert len(training["samples"]) == 3
+    for sample in training["samples"]:
+        config = GenerationConfig.from_dict(sample["settings"])
+        assert writer.generate(sample["opening"], sample["title"], config).story.strip() == sample["story"]
+        assert f"seed {sample['settings']['seed']}" in card
+    assert "Public domain." in card
+    assert re.search(r"\| valid\.jsonl\.gz \| \d\.\d{3} \|", card)
+    assert card.startswith("---\nlicense:")
+
+
+def test_a_model_without_a_training_run_is_not_published(model_folders, trained, tmp_path):
+    (trained / "training.json").write_text("{}")
+    with pytest.raises(StorygenError, match=r"has no training\.json"):
+        publish.main(["checkpoint", str(trained), str(tmp_path / "out"), "--corpus", "x"])
+
+
+def test_an_existing_checkpoint_is_kept_unless_asked(trained, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "config.json").write_text("precious")
+    with pytest.raises(StorygenError, match="or --overwrite"):
+        publish.main(["checkpoint", str(trained), str(tmp_path / "out"), "--corpus", "x"])
+    assert (tmp_path / "out" / "config.json").read_text() == "precious"
