@@ -127,7 +127,7 @@ class Trainer:
                 loss = self.loss(inputs.to(nats.device), targets.to(nats.device))
                 self.accelerator.backward(loss * (world / tokens))  # data parallelism averages over processes
             nats += loss.detach()
-        loss = self.accelerator.reduce(nats, "sum").item() / tokens
+        loss = self._sum(nats.item())[0] / tokens
         if not math.isfinite(loss):
             where = ", ".join(str(int(self.windows.story[window])) for window in batches[0][:8])
             raise StorygenError(
@@ -138,6 +138,13 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad()
         return loss, float(norm), tokens
+
+    def _sum(self, *values: float) -> list[float]:
+        """Each value summed over all processes."""
+        if self.accelerator.num_processes == 1:
+            return list(values)
+        told = torch.tensor(values, dtype=torch.float64, device=self.accelerator.device)
+        return self.accelerator.reduce(told, "sum").tolist()
 
     def _next_batch(self) -> np.ndarray:
         """The windows of the next batch; a new epoch begins when the last one is used up."""
@@ -196,8 +203,7 @@ class Trainer:
             pairs = ((self.valid.tokens(story), int(self.valid.text_bytes[story])) for story in stories)
             measured = likelihood(self.model, pairs)
             nats, text_bytes = measured.nats, measured.bytes
-        sums = torch.tensor([nats, text_bytes], dtype=torch.float64, device=self.accelerator.device)
-        nats, text_bytes = self.accelerator.reduce(sums, "sum").tolist()
+        nats, text_bytes = self._sum(nats, text_bytes)
         bits_per_byte = nats / text_bytes / math.log(2)
         self._log(valid_bits_per_byte=round(bits_per_byte, 5))
         if self.progress.best is None or bits_per_byte < self.progress.best:

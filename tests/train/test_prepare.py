@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -152,6 +153,27 @@ def test_a_killed_run_leaves_nothing_that_looks_finished(tmp_path):
     assert not (work / "manifest.json").exists()
     prepare.main(["--source", "tales", "--out", str(out), "--vocab-size", "500"])  # and the next run is not in the way
     assert not work.exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak from /proc")
+def test_memory_stays_flat_as_the_corpus_grows(tmp_path):
+    """Eight times the text in the same memory: nothing but the sample may be held."""
+    peaks = []
+    for size in (300, 2400):
+        path = tmp_path / f"{size}.jsonl"
+        with path.open("w") as file:
+            for number in range(size):
+                words = [f"word{(number * 31 + i * i) % 5000}" for i in range(1200)]
+                file.write(json.dumps({"text": " ".join(words)}) + "\n")
+        script = f"""
+from pathlib import Path
+from train import prepare
+prepare.main(["--input", {str(path)!r}, "--out", {str(tmp_path / f"out{size}")!r}, "--sample-mb", "1"])
+print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])  # getrusage would report the parent's peak
+"""
+        printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+        peaks.append(int(printed.split()[-1]))
+    assert peaks[1] - peaks[0] < 8_000, peaks  # kB; the larger text has 22 MB more
 
 
 def test_command_line_errors_are_one_line_and_exit_code_2(tmp_path):
