@@ -1,23 +1,19 @@
 """Entry of the app, on a Space and on one's own machine: `python app.py`."""
 
 import os
-import sys
 from pathlib import Path
 
 from storygen.arena.battle import Arena
 from storygen.arena.votes import VoteStore
 from storygen.catalogue import load_writers
-from storygen.errors import StorygenError
+from storygen.cli import run
 from storygen.ui.page import build_page
 from storygen.ui.theme import CSS, THEME
 
 
 def main() -> None:
     """Loads the models, builds the page and serves it."""
-    try:
-        writers = load_writers(Path(__file__).parent / "checkpoints")
-    except StorygenError as error:
-        sys.exit(f"error: {error}")
+    writers = load_writers(Path(__file__).parent / "checkpoints")
     arena = Arena(writers, VoteStore(os.environ.get("STORYGEN_VOTES", "votes")))
     page = build_page(writers, arena)
     page.queue(max_size=32)
@@ -25,4 +21,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,22 +1,22 @@
 """Writes a story in a terminal: `python -m storygen "Once upon a time" --strategy top_p --seed 7`."""
 
-import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from storygen.cli import add_settings, run, settings_in
+from storygen.cli import Parser, add_settings, run, settings_in
 from storygen.config import GenerationConfig
 
-DEFAULT_MODEL = "checkpoints/transformer"
+DEFAULT_MODEL = str(Path(__file__).parents[1] / "checkpoints" / "transformer")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command line: the story goes to standard output as it is written, remarks go to standard error."""
-    parser = argparse.ArgumentParser(prog="python -m storygen", description=__doc__.split(":")[0] + ".")
+    parser = Parser(prog="python -m storygen", description=__doc__.split(":")[0] + ".")
     parser.add_argument("opening", nargs="?", default="", help="the first words; may be empty")
     parser.add_argument("--title", default="", help="a title, an idea or keywords")
     parser.add_argument(
-        "--model", default=DEFAULT_MODEL, help=f"folder or Hub repository user/name (default: {DEFAULT_MODEL})"
+        "--model", default=DEFAULT_MODEL, help="folder or Hub repository user/name (default: the bundled transformer)"
     )
     parser.add_argument("--revision", help="branch, tag or commit of the Hub repository")
     add_settings(parser, GenerationConfig)

@@ -4,9 +4,8 @@ config.json (architecture and shape), model.safetensors (float16), tokenizer.jso
 README.md (the model card). Nothing in it is ever executed.
 """
 
+import hashlib
 import json
-import os
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from safetensors.torch import save_file
 
 from storygen.config import read_json, unknown_name
 from storygen.errors import StorygenError
+from storygen.folders import written_aside
 from storygen.models import ARCHITECTURES, LanguageModel, architecture_of, build_model
 from storygen.tokenizers import Tokenizer, load_tokenizer
 
@@ -37,8 +37,8 @@ class Artifact:
     model: LanguageModel
     tokenizer: Tokenizer
     name: str
-    revision: str | None = None
-    """Commit of the Hub repository; None for a local folder."""
+    revision: str = ""
+    """Commit of the Hub repository; for a local folder the start of its weights' SHA-256."""
     training: dict[str, Any] = field(default_factory=dict)
 
 
@@ -55,28 +55,24 @@ def save(
         raise StorygenError(
             f"the model has a vocabulary of {model.config.vocab_size}, the tokenizer of {tokenizer.vocab_size}"
         )
-    work = directory.with_name(directory.name + ".unfinished")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
     tied = {TIED} if model.config.tie_embeddings else set()
     weights = {
         name: tensor.detach().to("cpu", torch.float16).contiguous()
         for name, tensor in model.state_dict().items()
         if name not in tied
     }
-    save_file(weights, work / WEIGHTS, metadata={"format": "pt"})
+    _check_finite(directory / WEIGHTS, weights)
     config = {"architecture": architecture_of(model.config), **model.config.to_dict()}
-    (work / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    tokenizer.save(work / TOKENIZER)
-    (work / TRAINING).write_text(json.dumps(training or {}, indent=2) + "\n", encoding="utf-8")
-    if card:
-        (work / CARD).write_text(card, encoding="utf-8")
-    old = directory.with_name(directory.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if directory.exists():
-        os.rename(directory, old)
-    os.rename(work, directory)
-    shutil.rmtree(old, ignore_errors=True)
+    with written_aside(directory) as work:
+        try:
+            save_file(weights, work / WEIGHTS, metadata={"format": "pt"})
+        except SafetensorError as error:  # what the library makes of a full disk
+            raise StorygenError(f"{directory / WEIGHTS} cannot be written: {error}") from None
+        (work / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        tokenizer.save(work / TOKENIZER)
+        (work / TRAINING).write_text(json.dumps(training or {}, indent=2) + "\n", encoding="utf-8")
+        if card:
+            (work / CARD).write_text(card, encoding="utf-8")
     return directory
 
 
@@ -85,6 +81,8 @@ def load(path_or_repo: str | Path, revision: str | None = None) -> Artifact:
 
     Whatever does not fit is refused with a StorygenError that names the file and the field.
     """
+    if not isinstance(path_or_repo, (str, Path)):
+        raise StorygenError(f"a model is named by a folder or a Hub repository, not by {type(path_or_repo).__name__}")
     directory, revision = _locate(path_or_repo, revision)
     for name in REQUIRED:
         if not (directory / name).exists():
@@ -98,19 +96,20 @@ def load(path_or_repo: str | Path, revision: str | None = None) -> Artifact:
         )
     training = read_json(directory / TRAINING) if (directory / TRAINING).exists() else {}
     name = str(path_or_repo)
-    if Path(path_or_repo).is_dir():
+    if not revision:
         folder = directory.resolve()
         name = folder.parent.name if folder.name == BEST else folder.name
+        revision = hashlib.sha256((directory / WEIGHTS).read_bytes()).hexdigest()[:12]
     return Artifact(model.eval(), tokenizer, name, revision, training)
 
 
-def _locate(path_or_repo: str | Path, revision: str | None) -> tuple[Path, str | None]:
-    """The folder that holds the files, downloaded if it is a Hub repository, and the commit it is at."""
+def _locate(path_or_repo: str | Path, revision: str | None) -> tuple[Path, str]:
+    """The folder that holds the files, downloaded if it is a Hub repository, and the commit it is at, if any."""
     path = Path(path_or_repo)
     if path.is_dir():
         if revision:
             raise StorygenError(f"{path} is a local folder, which has no revision {revision!r}")
-        return path, None
+        return path, ""
     repo = str(path_or_repo)
     if repo.count("/") != 1 or repo.startswith((".", "/", "~")) or path.exists():
         raise StorygenError(f"there is no model folder {repo!r}, and a Hub repository is written user/name")
@@ -151,8 +150,8 @@ def _load_model(directory: Path) -> LanguageModel:
             f"{directory / CONFIG} has no field 'architecture'; it must be one of {', '.join(ARCHITECTURES)}"
         )
     architecture = values.pop("architecture")
-    if architecture not in ARCHITECTURES:
-        raise StorygenError(f"{directory / CONFIG}: {unknown_name('architecture', str(architecture), ARCHITECTURES)}")
+    if not isinstance(architecture, str) or architecture not in ARCHITECTURES:
+        raise StorygenError(f"{directory / CONFIG}: {unknown_name('architecture', architecture, ARCHITECTURES)}")
     try:
         config = ARCHITECTURES[architecture][0].from_dict(values)
     except StorygenError as error:
@@ -169,6 +168,7 @@ def _load_model(directory: Path) -> LanguageModel:
             weights = {name: file.get_tensor(name).float() for name in expected}
     except (SafetensorError, OSError) as error:
         raise StorygenError(f"{path} is not a readable safetensors file: {error}") from None
+    _check_finite(path, weights)
     model = build_model(config)
     if config.tie_embeddings:
         weights[TIED] = weights["embedding.weight"]
@@ -184,3 +184,9 @@ def _check_shapes(path: Path, expected: dict[str, torch.Size], found: dict[str, 
             raise StorygenError(f"{path} has a tensor {name!r} that {CONFIG} has no place for")
         if found[name] != expected[name]:
             raise StorygenError(f"{path}: {name!r} is {list(found[name])}, {CONFIG} asks for {list(expected[name])}")
+
+
+def _check_finite(path: Path, weights: dict[str, torch.Tensor]) -> None:
+    for name, tensor in weights.items():
+        if not tensor.isfinite().all():
+            raise StorygenError(f"{path}: {name!r} has values that are infinite, not numbers, or too large for float16")

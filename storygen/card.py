@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from storygen.errors import StorygenError
+
 CARD = """\
 ---
 license: apache-2.0
@@ -22,15 +24,15 @@ tags: [from-scratch, stories, {architecture}]
 ## What it can't do
 
 It writes short, simple tales in English and nothing else. It knows no facts, follows a title or a prompt loosely,
-forgets who is who after a paragraph or two, and often loses the thread of a longer story. Most of what it read is more
-than a hundred years old: dated attitudes, violence and death occur in it and can occur in what it writes. It is not fit
-for children without somebody beside them, and nothing that it says should be relied on.
+forgets who is who after a paragraph or two, and often loses the thread of a longer story. What was dated, violent or
+sad in the text that it read can come up in what it writes: it is not fit for children without somebody beside them, and
+nothing that it says should be relied on.
 
 ## Training
 
 {training}
 
-Text: {corpus}. A story reaches the model as `<|prompt|>` title, prompt or keywords `<|story|>` text `<|end|>`; which of
+Text: {corpus} A story reaches the model as `<|prompt|>` title, prompt or keywords `<|story|>` text `<|end|>`; which of
 them, if any, is drawn at random. The recipe is in `training.json`.
 
 ## Measured
@@ -46,7 +48,17 @@ Unedited, with the settings that repeat them.
 
 
 def build_card(name: str, training: dict[str, Any], corpus: str, samples: list[dict[str, Any]]) -> str:
-    """The Markdown of README.md. `corpus` says what the training text is and what rights there are in it."""
+    """The Markdown of README.md. `corpus` says in a sentence or two what the training text is and who has rights in it.
+
+    `training` is the content of training.json; StorygenError when a figure is missing from it.
+    """
+    try:
+        return _card(name, training, corpus, samples)
+    except KeyError as error:
+        raise StorygenError(f"training.json of {name} lacks {error}, which the model card tells") from None
+
+
+def _card(name: str, training: dict[str, Any], corpus: str, samples: list[dict[str, Any]]) -> str:
     model, settings = training["recipe"]["model"], training["recipe"]["train"]
     shape = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in model.items() if key != "architecture")
     kind = {"transformer": "a decoder-only Transformer", "lstm": "an LSTM"}[model["architecture"]]
@@ -57,9 +69,9 @@ def build_card(name: str, training: dict[str, Any], corpus: str, samples: list[d
         what=f"A story writer: {kind} with {training['parameters']:,} parameters ({shape}).",
         training=(
             f"{training['minutes']:.0f} minutes, {training['steps']:,} steps, {training['tokens']:,} tokens, in "
-            f"float32 on a CPU with `python -m train.pretrain`: AdamW, learning rate {settings['learning_rate']}, "
-            f"{settings['batch_tokens']:,} tokens a batch, warm-up, then linear decay over the last "
-            f"{settings['decay_share']:.0%}. Tokenizer: {tokenizer['kind']}, {tokenizer['vocab_size']:,} tokens."
+            f"{training['precision']} on {training['device']} with `python -m train.pretrain`: AdamW, learning rate "
+            f"{settings['learning_rate']}, {settings['batch_tokens']:,} tokens a batch, warm-up, linear decay over the "
+            f"last {settings['decay_share']:.0%}. Tokenizer: {tokenizer['kind']}, {tokenizer['vocab_size']:,} tokens."
         ),
         corpus=corpus,
         metrics=_metrics(training["metrics"]),

@@ -6,11 +6,17 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from storygen.config import Config
 from storygen.errors import StorygenError
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; see {self.prog} --help\n")
 
 
 def add_settings(parser: argparse.ArgumentParser, config: type[Config], *, skip: Sequence[str] = ()) -> None:
@@ -24,15 +30,14 @@ def add_settings(parser: argparse.ArgumentParser, config: type[Config], *, skip:
         accepted = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
         kind = next(t for t in accepted if t is not type(None))
         help_text = f"{field.metadata['help']} (default: {field.default})".replace("%", "%%")
-        flag = "--" + field.name.replace("_", "-")
         extra: dict[str, Any] = {"default": argparse.SUPPRESS, "dest": field.name, "help": help_text}
         if kind is bool:
             extra["action"] = argparse.BooleanOptionalAction
+        elif field.metadata["choices"]:
+            extra["choices"] = field.metadata["choices"]
         else:
-            extra |= {"type": kind, "choices": field.metadata["choices"], "metavar": kind.__name__.upper()}
-        if field.metadata["choices"]:
-            del extra["metavar"]
-        group.add_argument(flag, **extra)
+            extra |= {"type": kind, "metavar": kind.__name__.upper()}
+        group.add_argument("--" + field.name.replace("_", "-"), **extra)
 
 
 def settings_in(arguments: argparse.Namespace, config: type[Config]) -> dict[str, Any]:
@@ -41,25 +46,24 @@ def settings_in(arguments: argparse.Namespace, config: type[Config]) -> dict[str
     return {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
 
 
-def run(main: Callable[[Sequence[str] | None], None]) -> None:
-    """Runs a command; a StorygenError is printed as one line and exits with 2, Ctrl-C with 130."""
+def run(main: Callable[[], None]) -> None:
+    """Runs a command. What a user or a disk did wrong is printed as one line and exits with 2, Ctrl-C with 130."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # a terminal that can't show a character gets "?"
     try:
-        main(None)
+        main()
     except StorygenError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(_fail(str(error)))
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        sys.exit(_fail(f"{error.filename}: {error.strerror}" if error.filename else str(error)))
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
 
 
-def new_directory(path: Path, overwrite: bool) -> Path:
-    """Checks that an output folder may be made: an existing one that is not empty needs `--overwrite`."""
-    if path.is_file():
-        raise StorygenError(f"--out {path} is a file; name a folder")
-    if path.is_dir() and any(path.iterdir()) and not overwrite:
-        raise StorygenError(f"--out {path} exists; give another folder, or --overwrite to replace it")
-    return path
+def _fail(message: str) -> int:
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    return 2

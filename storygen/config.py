@@ -75,7 +75,7 @@ class Config:
         """The settings written by `to_json`."""
         try:
             values = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise StorygenError(f"{cls.__name__} is not valid JSON: {error}") from None
         return cls.from_dict(values)
 
@@ -85,9 +85,9 @@ def field_of(config: type[Config], name: str) -> dataclasses.Field:
     return config.__dataclass_fields__[name]
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> StorygenError:
+def unknown_name(kind: str, name: Any, known: Iterable[str]) -> StorygenError:
     """An error for a name that is not among the known ones, with the nearest of them."""
-    known = list(known)
+    known, name = list(known), _short(name) if not isinstance(name, str) else name[:60]
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return StorygenError(f"unknown {kind} {name!r}; {hint}known: {', '.join(known)}")
@@ -101,7 +101,7 @@ def read_json(path: Path) -> Any:
         raise StorygenError(f"{path} does not exist") from None
     except OSError as error:
         raise StorygenError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError as error:  # bad JSON and bad UTF-8 alike
+    except (ValueError, RecursionError) as error:  # bad JSON and bad UTF-8 alike
         raise StorygenError(f"{path} is not valid JSON: {error}") from None
 
 
@@ -121,12 +121,11 @@ def _checked(owner: str, field: dataclasses.Field, hint: Any, value: Any) -> Any
     if value is None and type(None) in accepted:
         return None
     kind = next(t for t in accepted if t is not type(None))
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if kind is float and is_number and math.isfinite(value):
-        value = float(value)
-    elif kind is int and is_number and math.isfinite(value) and value == int(value):
+    if isinstance(value, float) and kind is int and value.is_integer():
         value = int(value)  # a slider or JSON may write 40 as 40.0
-    elif not isinstance(value, kind) or (kind in (int, float)):
+    if type(value) is int and kind is float and abs(value) < 1e300:
+        value = float(value)
+    if type(value) is not kind or (kind is float and not math.isfinite(value)):
         raise error
     if choices is not None and value not in choices:
         raise unknown_name(f"{owner}.{field.name}", value, choices)

@@ -26,7 +26,7 @@ class Result:
     seed: int
     config: GenerationConfig
     model: str
-    revision: str | None
+    revision: str
     tokens: tuple[int, ...]
     logprobs: tuple[float, ...]
     """Log-probability of each token under the model, before any filter."""
@@ -76,11 +76,16 @@ class Writer:
         return stream.result
 
     def stream(self, opening: str = "", title: str = "", config: GenerationConfig | None = None) -> StoryStream:
-        """The same story piece by piece; the pieces add up to `Result.text`."""
+        """The same story piece by piece; the pieces add up to `Result.text`.
+
+        A piece is empty while a character is incomplete, or while beam search still looks for its story.
+        """
         for name, value in (("opening", opening), ("title", title)):
             if not isinstance(value, str):
                 raise StorygenError(f"{name} must be text, not {type(value).__name__}")
-        config = config or GenerationConfig()
+        config = GenerationConfig() if config is None else config
+        if not isinstance(config, GenerationConfig):
+            raise StorygenError(f"config must be a GenerationConfig, not {type(config).__name__}")
         if config.seed is None:
             config = config.replace(seed=secrets.randbelow(2**31))
         opening = opening.rstrip()  # a model continues with a space of its own
@@ -118,11 +123,12 @@ class Writer:
         tokens: list[Token] = []
         pieces: list[str] = []
         for token in generate_tokens(self.model, prompt, config, self.tokenizer.end_id):
-            tokens.append(token)
-            piece = decoder.push(token.id)
-            if piece:
+            piece = ""
+            if token is not None:
+                tokens.append(token)
+                piece = decoder.push(token.id)
                 pieces.append(piece)
-                yield piece
+            yield piece
         if piece := decoder.finish():
             pieces.append(piece)
             yield piece

@@ -33,7 +33,7 @@ def test_round_trip(tmp_path, tokenizer, architecture, tie):
             parameter.copy_(parameter.half().float())
     artifact.save(tmp_path / "m", model, tokenizer, {"steps": 3})
     loaded = artifact.load(tmp_path / "m")
-    assert (loaded.name, loaded.revision, loaded.training) == ("m", None, {"steps": 3})
+    assert (loaded.name, len(loaded.revision), loaded.training) == ("m", 12, {"steps": 3})
     assert loaded.model.config == model.config
     assert not loaded.model.training
     assert (loaded.model.head.weight is loaded.model.embedding.weight) == tie
@@ -56,6 +56,7 @@ def test_a_missing_file_is_named(folder, name):
     ("changes", "message"),
     [
         ({"architecture": "transfomer"}, "'transfomer'; did you mean 'transformer'"),
+        ({"architecture": ["x"]}, "unknown architecture"),
         ({"num_layers": 3}, r"lacks the tensor 'blocks\.2\.attention\.out\.weight'|lacks the tensor 'blocks\.2"),
         ({"num_layers": 1}, r"has a tensor 'blocks\.1.*' that config\.json has no place for"),
         (
@@ -139,6 +140,36 @@ def test_a_failing_save_keeps_the_old_one(tmp_path, tokenizer, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         artifact.save(tmp_path / "m", model, tokenizer)
     assert artifact.load(tmp_path / "m").model.config == model.config
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e6])
+def test_weights_that_float16_cannot_hold_are_neither_saved_nor_loaded(tmp_path, tokenizer, value):
+    """They would be found out by the first reader, as a crash in sampling."""
+    model = lively(build_model(tiny_config("lstm")))
+    artifact.save(tmp_path / "m", model, tokenizer)
+    weights = load_file(tmp_path / "m" / "model.safetensors")
+    with torch.no_grad():
+        model.projection.weight[0, 0] = value
+    with pytest.raises(StorygenError, match="'projection.weight' has values that are infinite"):
+        artifact.save(tmp_path / "m", model, tokenizer)
+    weights["projection.weight"][0, 0] = value
+    save_file(weights, tmp_path / "m" / "model.safetensors")
+    with pytest.raises(StorygenError, match="'projection.weight' has values that are infinite"):
+        artifact.load(tmp_path / "m")
+
+
+def test_neighbours_with_telling_names_are_left_alone(tmp_path, tokenizer):
+    """`m.old` is somebody's backup."""
+    (tmp_path / "m.old").mkdir()
+    for _ in range(2):
+        artifact.save(tmp_path / "m", lively(build_model(tiny_config("lstm"))), tokenizer)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m", "m.old"]
+
+
+@pytest.mark.parametrize("name", [None, 5])
+def test_a_name_of_another_type(name):
+    with pytest.raises(StorygenError, match="named by a folder or a Hub repository"):
+        storygen.load(name)
 
 
 def test_a_model_and_a_tokenizer_that_do_not_fit_are_not_saved(tmp_path, tokenizer):

@@ -28,6 +28,8 @@ def test_unknown_key_is_refused_with_the_nearest_one():
         ({"top_k": True}, r"top_k is True"),
         ({"top_p": 1.01}, r"top_p is 1.01"),
         ({"max_new_tokens": 10**9}, r"max_new_tokens is 1000000000"),
+        ({"seed": 10**400}, r"seed is 1000"),
+        ({"temperature": 10**400}, r"temperature is 1000"),
         ({"seed": -1}, r"seed is -1; it must be a whole number or null from 0"),
         ({"strategy": "topp"}, r"'topp'; did you mean 'top_p'\? known: greedy, sample"),
         ({"strategy": None}, r"strategy is None"),
@@ -37,6 +39,12 @@ def test_bad_value_names_field_value_and_what_is_right(changes, message):
     """Bounds that only the widgets know are open to everyone who calls the API."""
     with pytest.raises(StorygenError, match=message):
         GenerationConfig(**changes)
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "null", "[" * 100_000, None])
+def test_bad_json_is_refused(text):
+    with pytest.raises(StorygenError, match="GenerationConfig"):
+        GenerationConfig.from_json(text)
 
 
 def test_whole_floats_become_integers():

@@ -80,6 +80,19 @@ def test_odd_openings(writer, opening):
     assert writer.generate(opening, config=CONFIG).opening == opening.rstrip()
 
 
+def test_beam_search_can_be_given_up_while_it_searches(writer):
+    """One uninterruptible search would hold the model for all others after Stop."""
+    stream = writer.stream(config=CONFIG.replace(strategy="beam", max_new_tokens=2000))
+    assert [next(stream) for _ in range(5)] == [""] * 5
+    stream.close()
+    assert list(stream) == []
+
+
+def test_settings_of_another_type(writer):
+    with pytest.raises(StorygenError, match="config must be a GenerationConfig, not dict"):
+        writer.generate(config={"seed": 1})
+
+
 def test_text_is_asked_for(writer):
     with pytest.raises(StorygenError, match="opening must be text, not int"):
         writer.generate(5)

@@ -10,7 +10,6 @@ import heapq
 import itertools
 import json
 import random
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,17 +17,18 @@ from typing import Any
 
 from tqdm import tqdm
 
-from storygen.cli import add_settings, new_directory, run, settings_in
+from storygen.cli import Parser, add_settings, run, settings_in
 from storygen.config import Config, option
 from storygen.data.clean import clean
 from storygen.data.pack import ShardWriter, write_manifest
 from storygen.data.prompts import Keywords, draw_prompt
 from storygen.data.sources import SOURCES, ReadReport, Story, find_files, read_file
 from storygen.errors import StorygenError
-from storygen.tokenizers import KINDS, Tokenizer, load_tokenizer, train_tokenizer
+from storygen.folders import output_folder, written_aside
+from storygen.tokenizers import KINDS, Tokenizer, load_tokenizer, train_tokenizer, well_formed
 
 FEW_SOURCES = 20
-"""With fewer sources than this, a split by source would be a lottery: single stories are split instead."""
+"""With fewer sources than this, one of them could be most of the text: single stories are split instead."""
 BATCH = 256
 """Stories that are encoded together."""
 
@@ -40,7 +40,7 @@ class PrepareConfig(Config):
     tokenizer: str = option("bpe", "Kind of tokenizer to train.", choices=KINDS)
     vocab_size: int = option(4096, "Its number of tokens, the special ones included.", low=8, high=1_000_000)
     valid_fraction: float = option(0.05, "Share of the stories held out when no --valid is given.", low=0.0, high=0.9)
-    sample_mb: int = option(20, "Megabytes of text that tokenizer and keywords are learnt from.", low=1)
+    sample_mb: int = option(20, "Millions of characters that tokenizer and keywords are learnt from.", low=1)
     seed: int = option(0, "Draws the form of each story's prompt.", low=0)
 
 
@@ -53,7 +53,7 @@ class Input:
 
 
 class Sample:
-    """A uniform sample of texts, at most `limit` characters whatever the corpus: those with the smallest hashes."""
+    """At most `limit` characters of texts, whatever the corpus: those with the smallest hashes, so a uniform sample."""
 
     def __init__(self, limit: int) -> None:
         self._limit, self._size = limit, 0
@@ -108,27 +108,21 @@ class Packer:
 
 
 def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+    return int.from_bytes(hashlib.blake2b(well_formed(text).encode(), digest_size=8).digest(), "big")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     arguments = _parser().parse_args(argv)
     config = PrepareConfig.from_dict(settings_in(arguments, PrepareConfig))
-    out = new_directory(arguments.out, arguments.overwrite)
     train, valid = _inputs(arguments)
-    work = out.with_name(out.name + ".unfinished")
-    try:
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
+    if valid and hasattr(arguments, "valid_fraction"):
+        raise StorygenError("there are validation files; leave out --valid-fraction, or --valid and --source")
+    paths = [file.path for file in (*train, *valid)]
+    out = output_folder(arguments.out, arguments.overwrite, ("manifest.json",), paths)
+    with written_aside(out) as work:
         manifest = prepare(train, valid, work, config, arguments.reuse_tokenizer)
-        shutil.rmtree(out, ignore_errors=True)
-        work.rename(out)
-    except OSError as error:
-        raise StorygenError(f"{out} cannot be written: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    _print_report(out, manifest)
+    _print_report(arguments.out, manifest)
 
 
 def prepare(
@@ -136,8 +130,10 @@ def prepare(
 ) -> dict[str, Any]:
     """Writes tokenizer, shards and manifest into the folder `out`, and returns the manifest."""
     sample, keywords, sources = Sample(config.sample_mb * 1_000_000), Keywords(), set()
+    first_source = 2**64
     for story in _read(train, "learning"):
         sample.add(story.text)
+        first_source = min(first_source, _hash(story.source))
         if len(sources) < FEW_SOURCES:
             sources.add(story.source)
     texts = sample.texts
@@ -153,7 +149,9 @@ def prepare(
     tokenizer.save(out / "tokenizer.json")
 
     by_source = len(sources) >= FEW_SOURCES
-    held_out = 0.0 if valid else config.valid_fraction * 2**64
+    held_out = 0 if valid else int(config.valid_fraction * 2**64)
+    if held_out and by_source:
+        held_out = max(held_out, first_source + 1)  # at least one source
 
     def split_of(story: Story) -> str:
         return "valid" if _hash(story.source if by_source else story.text) < held_out else "train"
@@ -182,7 +180,7 @@ def prepare(
         "split": "by file" if valid else "by source" if by_source else "by story",
         "splits": {split: writer.summary() for split, writer in packer.writers.items()},
         "files": [asdict(report) for report in reports],
-        "repeats": {file.path.name: file.times for file in train},
+        "inputs": [{"file": file.path.name, "times": file.times} for file in train],
     }
     write_manifest(out, manifest)
     return manifest
@@ -215,14 +213,18 @@ def _inputs(arguments: argparse.Namespace) -> tuple[list[Input], list[Input]]:
         valid += map(Input, valid_paths)
     for text in arguments.input:
         path, mark, times = text.rpartition("@")
-        if not mark or not times.isdigit() or Path(text).exists():
+        if not mark or not times.isdecimal() or Path(text).exists():
             path, times = text, "1"
         if int(times) < 1:
             raise StorygenError(f"--input {text}: the number after @ must be 1 or more")
         train += [Input(file, int(times)) for file in find_files([path])]
-    if not train:
+    held_out = {file.path.resolve() for file in valid}
+    kept = [file for file in train if file.path.resolve() not in held_out]
+    if len(kept) < len(train):
+        print(f"note: {len(train) - len(kept)} files that --input and --valid both name are for validation only")
+    if not kept:
         raise StorygenError("nothing to prepare; give --input FILES or --source tales")
-    return train, valid
+    return kept, valid
 
 
 def _print_report(out: Path, manifest: dict[str, Any]) -> None:
@@ -240,8 +242,8 @@ def _print_report(out: Path, manifest: dict[str, Any]) -> None:
         print("note: no validation stories; give --valid FILES or a larger --valid-fraction")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m train.prepare", description=__doc__.split(":")[0] + ".")
+def _parser() -> Parser:
+    parser = Parser(prog="python -m train.prepare", description=__doc__.split(":")[0] + ".")
     parser.add_argument("--source", nargs="+", default=[], choices=list(SOURCES), help="corpora known by name")
     parser.add_argument(
         "--input", nargs="+", default=[], metavar="FILE", help="story files or folders; FILE@3 is read three times"

@@ -1,7 +1,7 @@
 """Trains a model on a packed corpus: `python -m train.pretrain --data runs/tales --out runs/mine --minutes 5`.
 
-A recipe (train/recipes/*.toml) sets any of the flags below, in the tables [model] and [train]; flags given on the
-command line win over it.
+A recipe (train/recipes/*.toml) sets any of the settings below, in the tables [model] and [train]; flags win over it. A
+resumed run has the settings that it was started with, but for those that recipe and flags change.
 """
 
 import argparse
@@ -14,45 +14,54 @@ from typing import Any
 import torch
 
 from storygen.artifact import BEST
-from storygen.cli import add_settings, new_directory, run, settings_in
-from storygen.config import LSTMConfig, TransformerConfig, unknown_name
+from storygen.cli import Parser, add_settings, run, settings_in
+from storygen.config import LSTMConfig, ModelConfig, TransformerConfig, unknown_name
 from storygen.data.pack import PackedStories
 from storygen.errors import StorygenError
+from storygen.folders import output_folder
 from storygen.models import ARCHITECTURES, build_model
 from storygen.tokenizers import load_tokenizer
-from storygen.training.checkpoint import FILE
+from storygen.training.checkpoint import FILE, load_checkpoint
 from storygen.training.settings import TrainConfig
-from storygen.training.trainer import Trainer
+from storygen.training.trainer import LOG, Trainer
 
+BUDGETS = ("minutes", "steps", "tokens")
 DEFAULT_MINUTES = 5.0
+TABLES = ("model", "train")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     arguments = _parser().parse_args(argv)
     recipe = read_recipe(arguments.recipe) if arguments.recipe else {"model": {}, "train": {}}
-    if arguments.resume and not (arguments.out / FILE).exists():
-        raise StorygenError(f"nothing to resume: {arguments.out / FILE} does not exist; start without --resume")
-    if not arguments.resume:
-        new_directory(arguments.out, arguments.overwrite)
-    train_values = {**recipe["train"], **settings_in(arguments, TrainConfig)}
-    if not train_values.keys() & {"minutes", "steps", "tokens"}:
-        train_values["minutes"] = DEFAULT_MINUTES
+    flags = settings_in(arguments, TrainConfig)
+    checkpoint = None
+    if arguments.resume:
+        out = arguments.out.resolve()
+        checkpoint = load_checkpoint(out)
+        given = {**recipe["train"], **flags}
+        kept = {k: v for k, v in checkpoint.train_config.items() if k not in BUDGETS or not given.keys() & set(BUDGETS)}
+        train_values, model_values = {**kept, **given}, {**checkpoint.model_config, **recipe["model"]}
+    else:
+        out = output_folder(arguments.out, arguments.overwrite, (FILE, LOG), [arguments.data])
+        train_values, model_values = {**recipe["train"], **flags}, recipe["model"]
+        if not train_values.keys() & set(BUDGETS):
+            train_values["minutes"] = DEFAULT_MINUTES
     config = TrainConfig.from_dict(train_values)
 
     tokenizer = load_tokenizer(arguments.data / "tokenizer.json")
     train = PackedStories(arguments.data, "train")
     valid = PackedStories(arguments.data, "valid") if train.manifest["splits"]["valid"]["stories"] else None
-    if tokenizer.fingerprint != train.manifest["tokenizer"]["fingerprint"]:
+    if tokenizer.fingerprint != train.fingerprint:
         raise StorygenError(f"{arguments.data} was packed with another tokenizer; run train.prepare again")
     torch.manual_seed(config.seed)
-    model = build_model(_model_config(arguments, recipe["model"], tokenizer.vocab_size))
+    model = build_model(_model_config(arguments, model_values, tokenizer.vocab_size))
 
-    trainer = Trainer(model, tokenizer, train, valid, config, arguments.out)
-    if arguments.resume:
-        trainer.resume()
+    trainer = Trainer(model, tokenizer, train, valid, config, out)
+    if checkpoint:
+        trainer.resume(checkpoint)
     elif trainer.accelerator.is_main_process:
-        shutil.rmtree(arguments.out, ignore_errors=True)
+        shutil.rmtree(out, ignore_errors=True)
     trainer.accelerator.wait_for_everyone()
     progress = trainer.run()
     if not trainer.accelerator.is_main_process:
@@ -71,29 +80,31 @@ def read_recipe(path: Path) -> dict[str, dict[str, Any]]:
         recipe = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise StorygenError(f"recipe {path} cannot be read: {error}") from None
-    for name in recipe:
-        if name not in ("model", "train"):
-            raise StorygenError(f"recipe {path}: {unknown_name('table', name, ('model', 'train'))}")
-    return {"model": recipe.get("model", {}), "train": recipe.get("train", {})}
+    for name, table in recipe.items():
+        if name not in TABLES:
+            raise StorygenError(f"recipe {path}: {unknown_name('table', name, TABLES)}")
+        if not isinstance(table, dict):
+            raise StorygenError(f"recipe {path}: {name} must be a table, [{name}], not {table!r}")
+    return {name: recipe.get(name, {}) for name in TABLES}
 
 
-def _model_config(arguments: argparse.Namespace, recipe: dict[str, Any], vocab_size: int) -> Any:
-    """The model's shape: defaults, then the recipe, then the flags; the vocabulary is the tokenizer's."""
-    recipe = dict(recipe)
-    architecture = arguments.architecture or recipe.get("architecture", "transformer")
-    recipe.pop("architecture", None)
-    if architecture not in ARCHITECTURES:
+def _model_config(arguments: argparse.Namespace, values: dict[str, Any], vocab_size: int) -> ModelConfig:
+    """The model's shape: defaults, then recipe or checkpoint, then flags; the vocabulary is the tokenizer's."""
+    values = {"architecture": "transformer", **values}
+    if arguments.architecture:
+        values["architecture"] = arguments.architecture
+    architecture = values.pop("architecture")
+    if not isinstance(architecture, str) or architecture not in ARCHITECTURES:
         raise unknown_name("architecture", architecture, ARCHITECTURES)
-    config_class = ARCHITECTURES[architecture][0]
-    given = {**settings_in(arguments, TransformerConfig), **settings_in(arguments, LSTMConfig)}
-    return config_class.from_dict({**recipe, **given, "vocab_size": vocab_size})
+    flags = {**settings_in(arguments, TransformerConfig), **settings_in(arguments, LSTMConfig)}
+    return ARCHITECTURES[architecture][0].from_dict({**values, **flags, "vocab_size": vocab_size})
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m train.pretrain", description=__doc__.split("\n")[0])
+def _parser() -> Parser:
+    parser = Parser(prog="python -m train.pretrain", description=__doc__.split(":")[0] + ".")
     parser.add_argument("--data", type=Path, required=True, help="folder that train.prepare wrote")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--overwrite", action="store_true", help="replace --out if it exists")
+    parser.add_argument("--overwrite", action="store_true", help="replace --out if it holds an earlier run")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument("--recipe", type=Path, help="a .toml file with tables [model] and [train]")
     parser.add_argument("--architecture", choices=list(ARCHITECTURES), help="default: transformer")

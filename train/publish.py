@@ -11,17 +11,17 @@ from typing import Any
 
 from storygen import artifact
 from storygen.card import build_card
-from storygen.cli import new_directory, run
+from storygen.cli import Parser, run
 from storygen.config import GenerationConfig
-from storygen.data.sources import SOURCES, find_files
 from storygen.errors import StorygenError
+from storygen.folders import output_folder
 from storygen.writer import Writer
-from train.evaluate import measure, read_texts
+from train.evaluate import measure, named, read_texts, text_files
 
 METHOD = (
     "Bits per byte over the UTF-8 bytes of the stories' text: sum over all tokens and end tokens, no prompt, float16 "
-    "weights run in float32, disjoint windows of the context length, state reset at each window "
-    "(`python -m train.evaluate`)."
+    "weights run in float32, each token scored once in windows of the context length, state reset at each "
+    "window (`python -m train.evaluate`)."
 )
 MAX_WEIGHTS = 16_000_000
 """Bytes of a weights file that may go into this repository."""
@@ -31,7 +31,7 @@ SAMPLE_CONFIG = GenerationConfig(strategy="top_p", temperature=0.8, top_p=0.9, m
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command line."""
-    parser = argparse.ArgumentParser(prog="python -m train.publish", description=__doc__.split(":")[0] + ".")
+    parser = Parser(prog="python -m train.publish", description=__doc__.split(":")[0] + ".")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     checkpoint = commands.add_parser("checkpoint", help="write a released checkpoint with its figures and card")
     checkpoint.add_argument("model", type=Path, help="folder of the trained model")
@@ -49,22 +49,22 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def publish_checkpoint(arguments: argparse.Namespace) -> None:
     """Writes `out`: the model, its figures on each validation file, three samples and a card."""
-    new_directory(arguments.out, arguments.overwrite)
+    out = output_folder(arguments.out, arguments.overwrite, (artifact.CONFIG,), [arguments.model])
     loaded = artifact.load(arguments.model)
-    if not loaded.training:
-        raise StorygenError(f"{arguments.model} has no training.json; give the best/ folder of a training run")
+    if "recipe" not in loaded.training:
+        raise StorygenError(f"{arguments.model} has no training.json of a run; give the best/ folder of one")
     writer = Writer(loaded)
-    files = find_files(arguments.text) if arguments.text else SOURCES["tales"]()[1]
-    figures = {file.name: measure(writer, read_texts(file), file.name).bits_per_byte for file in files}
+    files = named(text_files(arguments.text))
+    figures = {name: measure(writer, read_texts(file), name).bits_per_byte for name, file in files.items()}
     metrics = {"bits_per_byte": {name: round(value, 4) for name, value in figures.items()}, "method": METHOD}
     training = {**loaded.training, "metrics": metrics}
     samples = [
         draw_sample(writer, title, opening, seed)
         for (title, opening), seed in zip(SAMPLES, arguments.seeds, strict=True)
     ]
-    card = build_card(arguments.out.name, training, arguments.corpus, samples)
-    artifact.save(arguments.out, loaded.model, loaded.tokenizer, {**training, "samples": samples}, card)
-    size = (arguments.out / artifact.WEIGHTS).stat().st_size
+    card = build_card(out.name, training, arguments.corpus, samples)
+    artifact.save(out, loaded.model, loaded.tokenizer, {**training, "samples": samples}, card)
+    size = (out / artifact.WEIGHTS).stat().st_size
     print(json.dumps(metrics["bits_per_byte"], indent=2))
     print(f"written to {arguments.out}; weights are {size / 1e6:.1f} MB")
     if size > MAX_WEIGHTS:

@@ -4,6 +4,7 @@ A page knows a battle only by its id. Models, settings and seeds leave the serve
 """
 
 import hashlib
+import itertools
 import random
 import secrets
 import threading
@@ -18,10 +19,12 @@ import storygen
 from storygen.arena.votes import VERDICTS, VoteStore
 from storygen.config import GenerationConfig, unknown_name
 from storygen.errors import StorygenError
-from storygen.writer import Result, StoryStream, Writer
+from storygen.writer import Result, Writer
 
 KEPT_BATTLES = 1000
 """Older battles without a verdict expire beyond this number."""
+MAX_PROMPT = 500
+"""Characters of a title or an opening."""
 STRATEGIES = (
     GenerationConfig(strategy="top_p", temperature=0.8, top_p=0.95),
     GenerationConfig(strategy="top_k", temperature=0.8, top_k=40),
@@ -86,14 +89,18 @@ class Arena:
         ]
         self._draw = draw or random.SystemRandom()
         self._salt = secrets.token_bytes(16)
-        self._battles: OrderedDict[str, Battle] = OrderedDict()
+        self._battles: OrderedDict[str, Battle] = OrderedDict()  # by session: a new round ends the one before
         self._lock = threading.Lock()
 
     def begin(self, session: str, title: str = "", opening: str = "", prompt_source: str = "user") -> Battle:
-        """A new battle between two different contestants, in random order."""
+        """A new battle between two different contestants, in random order; the session's earlier one expires."""
+        for name, text in (("title", title), ("opening", opening)):
+            if len(text) > MAX_PROMPT:
+                raise StorygenError(f"the {name} has {len(text):,} characters; at most {MAX_PROMPT} are allowed")
         battle = Battle(session, title, opening, prompt_source, tuple(self._draw.sample(self.contestants, 2)))
         with self._lock:
-            self._battles[battle.id] = battle
+            self._battles.pop(session, None)
+            self._battles[session] = battle
             while len(self._battles) > KEPT_BATTLES:
                 self._battles.popitem(last=False)
         return battle
@@ -122,13 +129,18 @@ class Arena:
         if verdict not in VERDICTS:
             raise unknown_name("verdict", verdict, VERDICTS)
         with self._lock:
-            battle = self._battles.get(battle_id)
-            if battle is None or battle.session != session:
+            battle = self._battles.get(session)
+            if battle is None or battle.id != battle_id:
                 raise StorygenError("this round has been rated already or has expired; start a new one")
             if battle.results is None:
                 raise StorygenError("both stories must be finished before they can be rated")
-            self.store.append(self._record(battle, verdict))  # raises if it is not on disk: the battle stays open
-            del self._battles[battle_id]
+            del self._battles[session]
+        try:
+            self.store.append(self._record(battle, verdict))
+        except StorygenError:
+            with self._lock:
+                self._battles.setdefault(session, battle)  # it is not on disk, so it may be cast again
+            raise
         return Reveal(*battle.sides, *(result.seed for result in battle.results))
 
     def _record(self, battle: Battle, verdict: str) -> dict[str, Any]:
@@ -148,17 +160,13 @@ class Arena:
         }
 
 
-def in_step(streams: Iterable[StoryStream]) -> Iterator[tuple[str, ...]]:
-    """The next piece of every stream, "" for one that has ended, until all have."""
-    live = list(streams)
-    while any(stream is not None for stream in live):
-        pieces = []
-        for index, stream in enumerate(live):
-            piece = next(stream, None) if stream is not None else None
-            if piece is None:
-                live[index] = None
-            pieces.append(piece or "")
-        yield tuple(pieces)
+def in_step(streams: Iterable[Iterator[str]]) -> Iterator[tuple[str, ...]]:
+    """The next piece of text of every stream, "" for one that has ended, until all have.
+
+    Empty pieces are passed over: a beam search that is shown waiting while the other side writes would be known by it.
+    """
+    texts = [(piece for piece in stream if piece) for stream in streams]
+    return itertools.zip_longest(*texts, fillvalue="")
 
 
 def _side(result: Result) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 Each process writes a file of its own, so two of them never touch the same one; readers take all files of the folder.
 """
 
+import contextlib
 import json
 import os
 import threading
@@ -34,23 +35,12 @@ class VoteStore:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         record = {"schema": SCHEMA, "id": uuid.uuid4().hex, "ts": now, **record}
         line = (json.dumps(record, ensure_ascii=False) + "\n").encode("utf-8", errors="replace")
-        with self._lock:
-            try:
+        try:
+            with self._lock:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                is_new = not self.path.exists()
-                with open(self.path, "ab") as file:
-                    before = file.tell()
-                    try:
-                        file.write(line)
-                        file.flush()
-                        os.fsync(file.fileno())
-                    except OSError:
-                        os.truncate(self.path, before)  # half a line would swallow the next one
-                        raise
-                if is_new:
-                    _sync_directory(self.path.parent)
-            except OSError as error:
-                raise StorygenError(f"the vote could not be saved in {self.path.parent}: {error.strerror}") from None
+                _append(self.path, line)
+        except OSError as error:
+            raise StorygenError(f"the vote could not be saved in {self.path.parent}: {error.strerror}") from None
         return record
 
 
@@ -58,24 +48,45 @@ def read_votes(directory: str | Path) -> Iterator[dict[str, Any]]:
     """All records of a folder, file by file, each id once. A torn or damaged line is skipped."""
     seen: set[str] = set()
     for path in sorted(Path(directory).glob("*.jsonl")):
-        with open(path, "rb") as lines:
+        with path.open("rb") as lines:
             for line in lines:
                 try:
                     record = json.loads(line)
-                except ValueError:
+                except (ValueError, RecursionError):
                     continue
                 if isinstance(record, dict) and isinstance(record.get("id"), str) and record["id"] not in seen:
                     seen.add(record["id"])
                     yield record
 
 
-def _sync_directory(directory: Path) -> None:
-    """Puts a new file's name on disk too. Where a folder can't be opened (Windows), the file system does it itself."""
+def _append(path: Path, line: bytes) -> None:
+    """Writes the whole line through to the disk, or none of it.
+
+    Without Python's buffer, which would write its rest when it is closed, after the failure has been dealt with.
+    """
+    is_new = not path.exists()
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        descriptor = os.open(directory, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
+        before = os.fstat(file).st_size
+        try:
+            rest = memoryview(line)
+            while rest:
+                rest = rest[os.write(file, rest) :]
+            os.fsync(file)
+        except OSError:
+            os.ftruncate(file, before)  # half a line would swallow the next one
+            raise
     finally:
-        os.close(descriptor)
+        os.close(file)
+    if is_new:
+        _sync_directory(path.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    """Puts a new file's name on disk too, where the system can (Windows and some mounts do it by themselves)."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -5,7 +5,6 @@ import re
 import ftfy
 
 _REPAIR = ftfy.TextFixerConfig(unescape_html="auto", normalization="NFC")
-_TRAILING = re.compile(r"[^\S\n]+(?=\n|$)")
 _SPACES = re.compile(r"[^\S\n]+")
 _BLANK_LINES = re.compile(r"\n{3,}")
 
@@ -16,5 +15,5 @@ def clean(text: str) -> str:
     """
     text = ftfy.fix_text(text, _REPAIR)
     text = text.replace("\u200b", "").replace("\ufeff", "")  # zero-width space, byte order mark
-    text = _SPACES.sub(" ", _TRAILING.sub("", text))
+    text = _SPACES.sub(" ", text).replace(" \n", "\n")
     return _BLANK_LINES.sub("\n\n", text).strip()

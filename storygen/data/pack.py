@@ -85,9 +85,12 @@ class PackedStories:
         self.manifest = read_manifest(directory)
         try:
             shards = [Shard(**shard) for shard in self.manifest["splits"][split]["shards"]]
-            self.vocab_size = int(self.manifest["tokenizer"]["vocab_size"])
+            self.vocab_size = self.manifest["tokenizer"]["vocab_size"] + 0
+            self.fingerprint = self.manifest["tokenizer"]["fingerprint"]
+            if any(type(size) is not int for s in shards for size in (s.stories, s.tokens, s.bytes)):
+                raise TypeError("sizes must be whole numbers")
         except (KeyError, TypeError) as error:
-            raise StorygenError(f"{directory / 'manifest.json'} has no usable {split!r} split ({error})") from None
+            raise StorygenError(f"{directory / 'manifest.json'} is damaged: {error}; run train.prepare again") from None
         if not shards:
             raise StorygenError(f"{directory} has no stories in its {split!r} split; run train.prepare with some")
         dtype = token_dtype(self.vocab_size)
@@ -98,6 +101,8 @@ class PackedStories:
         self.text_bytes = np.concatenate([index[1::2] for index in indexes])
         ends = [np.append(index[2::2], s.tokens) for index, s in zip(indexes, shards, strict=True)]
         self.length = np.concatenate(ends) - self.start
+        if (self.length < 2).any() or (self.start < 0).any():
+            raise StorygenError(f"the story index of {directory} is damaged; run train.prepare again")
 
     def __len__(self) -> int:
         return len(self.start)
@@ -106,7 +111,10 @@ class PackedStories:
         """Tokens `first` to `first + count` of a story as int64."""
         start, length = int(self.start[story]), int(self.length[story])
         last = length if count is None else min(first + count, length)
-        return self._tokens[self.shard[story]][start + first : start + last].astype(np.int64)
+        tokens = self._tokens[self.shard[story]][start + first : start + last].astype(np.int64)
+        if tokens.max(initial=0) >= self.vocab_size:
+            raise StorygenError(f"story {story} has token {tokens.max()} of {self.vocab_size}: its shard is damaged")
+        return tokens
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self.tokens(story) for story in range(len(self)))

@@ -18,7 +18,7 @@ SUFFIXES = (".txt", ".jsonl", ".jsonl.gz")
 SEPARATORS = ("<|endoftext|>", "<|end|>")
 """A line with only one of these ends a story in a .txt file."""
 LONGEST_STORY = 1_000_000
-"""A .txt file without separators is cut at the first empty line after this many characters."""
+"""A .txt file without separators is cut at the first empty line after this many characters, or any line after twice."""
 CORPUS = Path(__file__).parent / "corpus"
 
 
@@ -86,7 +86,7 @@ def read_file(path: Path, report: ReadReport) -> Iterator[Story]:
     read = _read_txt if path.name.endswith(".txt") else _read_jsonl
     opener = gzip.open if path.name.endswith(".gz") else open
     try:
-        with opener(path, "rt", encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
+        with opener(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="\n") as lines:
             for story in read(lines, path.name, report):
                 report.stories += 1
                 yield story
@@ -104,7 +104,7 @@ def _read_txt(lines: TextIO, name: str, report: ReadReport) -> Iterator[Story]:
         if not ends:
             held.append(_decoded(line, number, report))
             size += len(line)
-        if ends or (size > LONGEST_STORY and not line.strip()):
+        if ends or (size > LONGEST_STORY and not line.strip()) or size > 2 * LONGEST_STORY:
             if size:
                 yield Story("".join(held), source=name)
             held, size = [], 0
@@ -126,7 +126,7 @@ def _read_jsonl(lines: TextIO, name: str, report: ReadReport) -> Iterator[Story]
             continue
         try:
             values = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             report.skip(number, f"not valid JSON ({error})")
             continue
         if not isinstance(values, dict) or not isinstance(values.get("text"), str):

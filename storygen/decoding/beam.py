@@ -6,8 +6,9 @@ finished like any other. Of the 2 * num_beams candidates of a step only the firs
 beams alive.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -31,8 +32,18 @@ class Hypothesis:
         return self.total / len(self.tokens) ** length_penalty
 
 
-@torch.inference_mode()
-def beam_search(
+def beam_search(*arguments: Any, **settings: Any) -> list[Hypothesis]:
+    """The best finished hypotheses, at most `num_beams`, best first. Takes what `search_steps` takes."""
+    steps = search_steps(*arguments, **settings)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value
+
+
+@torch.inference_mode()  # PyTorch leaves the mode at each yield and enters it again after
+def search_steps(
     model: LanguageModel,
     prompt: Sequence[int],
     end_id: int,
@@ -40,8 +51,8 @@ def beam_search(
     max_new_tokens: int,
     length_penalty: float = 1.0,
     early_stopping: str = "false",
-) -> list[Hypothesis]:
-    """The best finished hypotheses, at most `num_beams`, best first.
+) -> Generator[None, None, list[Hypothesis]]:
+    """Beam search that yields after each step, so that it can be given up, and returns the finished hypotheses.
 
     `early_stopping`: "true" ends when num_beams are finished; "false" when the best running one, at its present length,
     does not beat the worst finished; "never" when it could not at any length up to the limit.
@@ -74,6 +85,7 @@ def beam_search(
             break
         state = state.select(torch.tensor(parents, device=device))
         logits, state = model(torch.tensor([[h.tokens[-1]] for h in running], device=device), state)
+        yield
     return finished
 
 

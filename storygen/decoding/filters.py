@@ -14,8 +14,11 @@ REMOVED = float("-inf")
 
 
 def temperature(logits: Tensor, t: float) -> Tensor:
-    """Logits divided by t > 0: the distribution sharpens below 1 and flattens above (Ackley et al. 1985)."""
-    return logits / t
+    """Logits divided by t > 0: the distribution sharpens below 1 and flattens above (Ackley et al. 1985).
+
+    The largest is moved to 0 first, so that no t, however small, makes it infinite.
+    """
+    return ((logits - logits.amax(dim=-1, keepdim=True)).double() / t).to(logits.dtype)
 
 
 def top_k(logits: Tensor, k: int) -> Tensor:

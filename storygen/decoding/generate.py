@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from storygen.config import GenerationConfig
-from storygen.decoding.beam import beam_search
+from storygen.decoding.beam import search_steps
 from storygen.decoding.filters import choose
 from storygen.models import LanguageModel
 
@@ -21,18 +21,20 @@ class Token:
 
 def generate_tokens(
     model: LanguageModel, prompt: Sequence[int], config: GenerationConfig, end_id: int
-) -> Iterator[Token]:
+) -> Iterator[Token | None]:
     """Yields tokens as they are chosen, the end token included; at most `max_new_tokens`.
 
-    Also ends when the model can't read any more (learned positions). Beam search yields only when it has finished.
+    Also ends when the model can't read any more (learned positions). Beam search knows its tokens only at its
+    end; until then it yields None after each step, so that the caller can give up.
     """
     budget = config.max_new_tokens
     if model.max_positions is not None:
         budget = min(budget, model.max_positions - len(prompt) + 1)
     if config.strategy == "beam":
-        best = beam_search(
+        steps = search_steps(
             model, prompt, end_id, config.num_beams, budget, config.length_penalty, config.early_stopping
-        )[0]
+        )
+        best = (yield from steps)[0]
         yield from map(Token, best.tokens, best.logprobs)
         return
     generator = torch.Generator().manual_seed(config.seed or 0)

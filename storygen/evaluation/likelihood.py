@@ -1,9 +1,9 @@
 """Bits per byte: how many bits a model needs for a text, whatever its tokenizer.
 
 Sum of the tokens' negative log-probabilities over the whole corpus, the end tokens included, divided by the UTF-8 bytes
-of the texts and by ln 2. Stories longer than the context are scored in disjoint windows in which every token is scored
-once, as in lm-evaluation-harness (`get_rolling_token_windows` with one token of context); each window starts with an
-empty state, for the LSTM too.
+of the texts and by ln 2. Stories longer than the context are cut into windows in which every token is scored once, as
+in lm-evaluation-harness (`get_rolling_token_windows` with one token of context: windows follow each other, and only the
+last is shifted back to be full); each window starts with an empty state, for the LSTM too.
 """
 
 import itertools
@@ -14,11 +14,10 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from storygen.data.batches import IGNORED
 from storygen.errors import StorygenError
 from storygen.models import LanguageModel
 from storygen.tokenizers import Tokenizer, well_formed
-
-IGNORED = -100  # the target of a position that is not scored; cross-entropy skips it
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Likelihood:
 
     @property
     def bits_per_byte(self) -> float:
-        """Comparable across tokenizers."""
+        """Comparable across tokenizers, if they are lossless: a lossy one codes less than the bytes counted here."""
         return self.nats / self.bytes / math.log(2)
 
     @property
@@ -104,13 +103,18 @@ def _batch_nats(model: LanguageModel, batch: list[tuple[Sequence[int], int]]) ->
         targets[row, last - scored : last] = tokens[-scored:]
     logits, _ = model(inputs.to(device))
     nats = F.cross_entropy(logits.float().flatten(0, 1), targets.to(device).flatten(), reduction="none")
-    return nats.double().sum().item()
+    return nats.cpu().double().sum().item()
 
 
 def text_likelihood(model: LanguageModel, tokenizer: Tokenizer, texts: Iterable[str]) -> Likelihood:
     """The likelihood of texts: each is a story without a prompt, with its end token."""
-    if isinstance(texts, str):
-        raise StorygenError("give a list of texts, not one text")
-    return likelihood(
-        model, ((tokenizer.framed(tokenizer.encode(text)), len(well_formed(text).encode())) for text in texts)
-    )
+    if isinstance(texts, str) or not isinstance(texts, Iterable):
+        raise StorygenError(f"give a list of texts, not a {type(texts).__name__}")
+
+    def stories() -> Iterator[tuple[list[int], int]]:
+        for text in texts:
+            if not isinstance(text, str):
+                raise StorygenError(f"a text must be a string, not {type(text).__name__}")
+            yield tokenizer.framed(tokenizer.encode(text)), len(well_formed(text).encode())
+
+    return likelihood(model, stories())

@@ -57,7 +57,7 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def unknown(self, text: str) -> Counter[str]:
-        """Characters of the text that this tokenizer cannot represent, with their counts."""
+        """Characters of the text that are lost in encoding, with their counts."""
 
     def framed(self, text: Sequence[int], prompt: Sequence[int] = ()) -> list[int]:
         """A whole story as the model sees it: `<|prompt|>` prompt `<|story|>` text `<|end|>`; prompt may be empty."""

@@ -28,6 +28,8 @@ class SubwordTokenizer(Tokenizer):
         self.kind = {"BPE": "bpe", "WordPiece": "wordpiece", "Unigram": "unigram"}[type(inner.model).__name__]
         self.lossless = self.kind == "bpe"
         self._inner = inner
+        inner.no_truncation()
+        inner.no_padding()
         inner.encode_special_tokens = True  # "<|end|>" typed by a user is seven characters, not the end
         pieces = [inner.id_to_token(index) for index in range(inner.get_vocab_size(with_added_tokens=False))]
         super().__init__([_piece_bytes(self.kind, piece) for piece in pieces])
@@ -39,7 +41,10 @@ class SubwordTokenizer(Tokenizer):
     def train(cls, kind: str, texts: Iterable[str], vocab_size: int) -> "SubwordTokenizer":
         """A tokenizer of at most `vocab_size` tokens, the special ones included, learnt from the texts."""
         inner, trainer = _untrained(kind, vocab_size - len(SPECIAL_TOKENS))
-        inner.train_from_iterator(texts, trainer)
+        try:
+            inner.train_from_iterator(texts, trainer)
+        except Exception as error:  # the library raises bare Exception, for instance for a vocabulary that is too small
+            raise StorygenError(f"a {kind} tokenizer of {vocab_size} tokens cannot be trained: {error}") from None
         # Trained special tokens would be part of the model (a Unigram lattice matches them in text): append them after.
         inner.add_special_tokens([AddedToken(token, normalized=False) for token in SPECIAL_TOKENS])
         return cls(inner.to_str(pretty=False))
@@ -60,8 +65,16 @@ class SubwordTokenizer(Tokenizer):
         if unknown_id is None:
             return Counter()
         encoding = self._inner.encode(well_formed(text), add_special_tokens=False)
-        spans = [span for span, token in zip(encoding.offsets, encoding.ids, strict=True) if token == unknown_id]
-        return Counter(character for start, end in spans for character in text[start:end])
+        unknown: Counter[str] = Counter()
+        for (start, end), token in zip(encoding.offsets, encoding.ids, strict=True):
+            if token == unknown_id:
+                lost = [c for c in text[start:end] if not self._knows(c)]
+                unknown.update(lost or text[start:end])  # all are known, but the word as a whole is too long
+        return unknown
+
+    def _knows(self, character: str) -> bool:
+        forms = (character, CONTINUES + character)
+        return any(self._inner.token_to_id(form) is not None for form in forms)
 
     def to_json(self) -> str:
         return self._content

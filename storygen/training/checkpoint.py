@@ -5,7 +5,7 @@ state of a random generator has to be kept.
 """
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -30,33 +30,51 @@ class Progress:
     """Lowest validation bits per byte so far."""
 
 
-def save_checkpoint(
-    directory: Path, model: dict[str, Any], optimizer: dict[str, Any], progress: Progress, identity: dict[str, Any]
-) -> None:
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything in checkpoint.pt."""
+
+    model: dict[str, Any]
+    optimizer: dict[str, Any]
+    progress: Progress
+    model_config: dict[str, Any]
+    """With the architecture's name."""
+    train_config: dict[str, Any]
+    identity: dict[str, Any]
+    """What the data is and how it is dealt out; a run that goes on must have the same."""
+
+    def check(self, directory: Path, identity: dict[str, Any]) -> None:
+        """Refuses to go on with other data, or with the same data in another order."""
+        for name, value in identity.items():
+            if self.identity.get(name) != value:
+                raise StorygenError(
+                    f"{directory / FILE} was made with {name} {self.identity.get(name)!r}, not {value!r}; "
+                    "resume with the same"
+                )
+
+
+def save_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
     """Writes checkpoint.pt beside the old one and puts it in its place: a cut write leaves the old one whole."""
     work = directory / (FILE + ".unfinished")
-    content = {"model": model, "optimizer": optimizer, "progress": asdict(progress), "identity": identity}
+    content = {field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)}
     try:
-        with open(work, "wb") as file:
-            torch.save(content, file)
+        with work.open("wb") as file:
+            torch.save({**content, "progress": asdict(checkpoint.progress)}, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(work, directory / FILE)
+        work.replace(directory / FILE)
     except (OSError, RuntimeError) as error:
         work.unlink(missing_ok=True)
         raise StorygenError(f"{work} cannot be written ({error}); the checkpoint before it is whole") from None
 
 
-def load_checkpoint(directory: Path, identity: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], Progress]:
-    """Weights, optimizer and progress; StorygenError when it belongs to another model, corpus or tokenizer."""
+def load_checkpoint(directory: Path) -> Checkpoint:
+    """The checkpoint of a run; StorygenError when there is none or it is damaged."""
     path = directory / FILE
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)  # never unpickles code
+        return Checkpoint(**{**content, "progress": Progress(**content["progress"])})
     except FileNotFoundError:
         raise StorygenError(f"nothing to resume: {path} does not exist; start without --resume") from None
     except Exception as error:  # a damaged archive fails in many ways
         raise StorygenError(f"{path} is damaged: {error}") from None
-    for name, value in identity.items():
-        if content["identity"].get(name) != value:
-            raise StorygenError(f"{path} was made with {name} {content['identity'].get(name)!r}, not {value!r}")
-    return content["model"], content["optimizer"], Progress(**content["progress"])

@@ -11,7 +11,7 @@ class TrainConfig(Config):
     """How a model is trained. At least one of the budgets is needed; the run ends when the first is used up."""
 
     minutes: float | None = option(
-        None, "Budget in minutes of training, earlier parts of a resumed run included.", low=0.0
+        None, "Budget in minutes of training, earlier parts of a resumed run included.", low=0.01
     )
     steps: int | None = option(None, "Budget in optimizer steps.", low=1)
     tokens: int | None = option(None, "Budget in tokens trained on.", low=1)
@@ -21,7 +21,7 @@ class TrainConfig(Config):
     beta1: float = option(0.9, "AdamW: share of the old mean gradient that is kept.", low=0.0, high=1.0)
     beta2: float = option(0.95, "AdamW: share of the old mean squared gradient that is kept.", low=0.0, high=1.0)
     weight_decay: float = option(0.1, "AdamW: decay of matrices; gains and biases are never decayed.", low=0.0)
-    clip: float = option(1.0, "Longer gradients are scaled down to this norm.", low=0.0)
+    clip: float = option(1.0, "Longer gradients are scaled down to this norm.", low=1e-6)
     warmup_steps: int = option(50, "Steps in which the learning rate rises from 0.", low=0)
     decay_share: float = option(0.4, "Share of the budget, at its end, in which it falls to 0.", low=0.0, high=1.0)
     valid_every: int = option(250, "Steps between validations.", low=1)
@@ -32,7 +32,7 @@ class TrainConfig(Config):
     precision: str = option(
         "auto",
         "Arithmetic of the matrix products; auto is bfloat16 on a GPU that has it, else float32.",
-        choices=("auto", "float32", "bfloat16", "float16"),
+        choices=("auto", "float32", "bfloat16"),
     )
     compile: bool = option(False, "Compile the model with torch.compile: a minute at the start, then faster steps.")
     seed: int = option(0, "Draws the first weights, the order of the stories and the dropout.", low=0, high=2**31 - 1)

@@ -8,9 +8,9 @@ import contextlib
 import json
 import math
 import signal
+import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from storygen.errors import StorygenError
 from storygen.evaluation.likelihood import likelihood
 from storygen.models import LanguageModel, architecture_of
 from storygen.tokenizers import Tokenizer
-from storygen.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from storygen.training.checkpoint import Checkpoint, Progress, save_checkpoint
 from storygen.training.optimizer import build_optimizer, learning_rate
 from storygen.training.settings import TrainConfig
 from storygen.writer import Writer
@@ -73,28 +73,40 @@ class Trainer:
             module = torch.compile(module)
         self.loss, self.optimizer = self.accelerator.prepare(module, build_optimizer(model, config))
         self._batches: tuple[int, list[np.ndarray]] = (-1, [])
+        self._validated_at = -1
         self._stop = False
         self._started = time.monotonic()
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What a checkpoint must share with the run that resumes it."""
+        """What the data is and how it is dealt out."""
+        config = self.config
         return {
-            "architecture": architecture_of(self.model.config),
-            "model": self.model.config.to_dict(),
             "tokenizer": self.tokenizer.fingerprint,
             "corpus": self.train.manifest["fingerprint"],
+            "seed": config.seed,
+            "batch_tokens": config.batch_tokens,
+            "batches of a step": config.accumulate * self.accelerator.num_processes,
         }
 
-    def resume(self) -> None:
-        """Goes back to the last checkpoint in `out`; log lines after it are dropped, as they will be written again."""
-        model, optimizer, self.progress = load_checkpoint(self.out, self.identity)
-        self.model.load_state_dict(model)
-        self.optimizer.load_state_dict(optimizer)
-        if self.accelerator.is_main_process:
-            lines = (self.out / LOG).read_text().splitlines() if (self.out / LOG).exists() else []
-            kept = [line for line in lines if json.loads(line)["step"] <= self.progress.step]
-            (self.out / LOG).write_text("".join(line + "\n" for line in kept))
+    @property
+    def model_config(self) -> dict[str, Any]:
+        """The model's shape with the name of its architecture."""
+        return {"architecture": architecture_of(self.model.config), **self.model.config.to_dict()}
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Goes back to a checkpoint; log lines after it are dropped, as they will be written again."""
+        checkpoint.check(self.out, self.identity)
+        try:
+            self.model.load_state_dict(checkpoint.model)
+            self.optimizer.load_state_dict(checkpoint.optimizer)
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise StorygenError(f"the checkpoint in {self.out} does not fit the model: {error}") from None
+        self.progress = checkpoint.progress
+        if self.accelerator.is_main_process and (self.out / LOG).exists():
+            work = self.out / (LOG + ".unfinished")
+            work.write_text("".join(f"{json.dumps(line)}\n" for line in read_log(self.out, self.progress.step)))
+            work.replace(self.out / LOG)
 
     def run(self) -> Progress:
         """Trains until the budget is used up, or until Ctrl-C or SIGTERM; saves in either case."""
@@ -112,13 +124,14 @@ class Trainer:
 
     def _step(self, rate: float) -> tuple[float, float, int]:
         """One optimizer step: its loss in nats per token, the gradient's norm and the number of tokens."""
-        config, world = self.config, self.accelerator.num_processes
-        torch.manual_seed(hash((config.seed, self.progress.step, self.accelerator.process_index)) % 2**63)
+        config, world, rank = self.config, self.accelerator.num_processes, self.accelerator.process_index
+        torch.manual_seed(hash((config.seed, self.progress.step, rank)) % 2**63)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        where = f"epoch {self.progress.epoch}, batch {self.progress.batch}"
         batches = [self._next_batch() for _ in range(config.accumulate * world)]
         tokens = int(sum(self.windows.length[batch].sum() for batch in batches))
-        mine = batches[self.accelerator.process_index :: world]
+        mine = batches[rank::world]
         nats = torch.zeros((), device=self.accelerator.device)
         for number, batch in enumerate(mine, 1):
             inputs, targets = collate(self.train, self.windows, batch)
@@ -128,16 +141,16 @@ class Trainer:
                 self.accelerator.backward(loss * (world / tokens))  # data parallelism averages over processes
             nats += loss.detach()
         loss = self._sum(nats.item())[0] / tokens
-        if not math.isfinite(loss):
-            where = ", ".join(str(int(self.windows.story[window])) for window in batches[0][:8])
+        norm = float(self.accelerator.clip_grad_norm_(self.loss.parameters(), config.clip))
+        if not (math.isfinite(loss) and math.isfinite(norm)):  # the same for all processes, so all stop
+            stories = sorted({int(self.windows.story[window]) for batch in batches for window in batch})
             raise StorygenError(
-                f"the loss is {loss} at step {self.progress.step + 1} (epoch {self.progress.epoch}, batch "
-                f"{self.progress.batch}, stories {where}, ...); try a lower learning rate. The last checkpoint is kept"
+                f"the loss is {loss} and the gradient's norm {norm} at step {self.progress.step + 1} ({where}, stories "
+                f"{', '.join(map(str, stories[:20]))}); try a lower learning rate. The last checkpoint is kept"
             )
-        norm = self.accelerator.clip_grad_norm_(self.loss.parameters(), config.clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        return loss, float(norm), tokens
+        return loss, norm, tokens
 
     def _sum(self, *values: float) -> list[float]:
         """Each value summed over all processes."""
@@ -165,9 +178,9 @@ class Trainer:
         budgets = (
             (progress.step, config.steps),
             (progress.tokens, config.tokens),
-            (progress.seconds, config.minutes and config.minutes * 60),
+            (progress.seconds / 60, config.minutes),
         )
-        share = max(used / budget for used, budget in budgets if budget)
+        share = max(used / budget for used, budget in budgets if budget is not None)
         if self.accelerator.num_processes > 1:  # clocks and signals differ; the first to be done decides for all
             told = torch.tensor([share, float(self._stop)], device=self.accelerator.device)
             share, stop = self.accelerator.gather(told[None]).amax(dim=0).tolist()
@@ -192,6 +205,9 @@ class Trainer:
 
     def _validate(self) -> None:
         """Bits per byte on the validation split (or a share of it); the best model so far is written to best/."""
+        if self._validated_at == self.progress.step:
+            return
+        self._validated_at = self.progress.step
         if self.valid is None:
             self._save_best({})
             return
@@ -206,7 +222,8 @@ class Trainer:
         nats, text_bytes = self._sum(nats, text_bytes)
         bits_per_byte = nats / text_bytes / math.log(2)
         self._log(valid_bits_per_byte=round(bits_per_byte, 5))
-        if self.progress.best is None or bits_per_byte < self.progress.best:
+        best = math.inf if self.progress.best is None else self.progress.best
+        if bits_per_byte < best:  # never true of a figure that is not a number
             self.progress.best = bits_per_byte
             self._save_best(
                 {"valid_bits_per_byte": bits_per_byte, "valid_stories": len(range(len(self.valid))[::stride])}
@@ -221,17 +238,20 @@ class Trainer:
         manifest = self.train.manifest
         return {
             "recipe": {
-                "model": {"architecture": architecture_of(self.model.config), **self.model.config.to_dict()},
+                "model": self.model_config,
                 "train": self.config.to_dict(),
             },
             "corpus": {
                 "fingerprint": manifest["fingerprint"],
-                "repeats": manifest["repeats"],
+                "inputs": manifest.get("inputs"),
                 "tokenizer": manifest["tokenizer"],
                 "tokens": manifest["splits"]["train"]["tokens"],
             },
             "parameters": self.model.num_parameters,
+            "device": str(self.accelerator.device.type),
+            "precision": {"no": "float32", "bf16": "bfloat16"}[self.accelerator.mixed_precision],
             "processes": self.accelerator.num_processes,
+            "threads": torch.get_num_threads(),
             "steps": self.progress.step,
             "tokens": self.progress.tokens,
             "minutes": round(self.progress.seconds / 60, 2),
@@ -242,8 +262,15 @@ class Trainer:
         """Writes the checkpoint to resume from."""
         self.progress.seconds = time.monotonic() - self._started
         if self.accelerator.is_main_process:
-            model, optimizer = self.model.state_dict(), self.optimizer.state_dict()
-            save_checkpoint(self.out, model, optimizer, replace(self.progress), self.identity)
+            checkpoint = Checkpoint(
+                model=self.model.state_dict(),
+                optimizer=self.optimizer.state_dict(),
+                progress=self.progress,
+                model_config=self.model_config,
+                train_config=self.config.to_dict(),
+                identity=self.identity,
+            )
+            save_checkpoint(self.out, checkpoint)
         self.accelerator.wait_for_everyone()
 
     def _sample(self, bar: tqdm) -> None:
@@ -270,12 +297,18 @@ class Trainer:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM let the running step finish, then the run saves and ends."""
+        """Ctrl-C and SIGTERM let the running step finish, then the run saves and ends; a second one ends it at once."""
+        if threading.current_thread() is not threading.main_thread():  # only there can signals be caught
+            yield
+            return
+        before: dict[int, Any] = {}
 
-        def stop(*_: Any) -> None:
+        def stop(number: int, _: Any) -> None:
             self._stop = True
+            signal.signal(number, before[number])
 
-        before: dict[int, Callable] = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, stop)
         try:
             yield
         finally:
@@ -288,10 +321,21 @@ class Trainer:
         return self._stop
 
 
+def read_log(run: Path, last_step: int | None = None) -> list[dict[str, Any]]:
+    """The lines of a run's log up to a step; a line that was cut by a crash is left out."""
+    lines = []
+    for text in (run / LOG).read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            line = json.loads(text)
+            if last_step is None or line["step"] <= last_step:
+                lines.append(line)
+        except (ValueError, TypeError, KeyError):
+            continue
+    return lines
+
+
 def _mixed_precision(precision: str) -> str:
     """The name that `accelerate` has for a precision."""
     if precision == "auto":
         precision = "bfloat16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "float32"
-    if precision == "float16" and not torch.cuda.is_available():
-        raise StorygenError("precision float16 needs a GPU; on a CPU use float32")
-    return {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[precision]
+    return {"float32": "no", "bfloat16": "bf16"}[precision]

@@ -6,10 +6,10 @@ from typing import Any
 
 import gradio as gr
 
-from storygen.arena.battle import Arena, Reveal
+from storygen.arena.battle import MAX_PROMPT, Arena, Reveal
 from storygen.errors import StorygenError
+from storygen.ui.markdown import plain
 from storygen.ui.stream import paced
-from storygen.ui.write import MAX_TITLE
 
 SUGGESTIONS = (
     "The Lighthouse That Slept",
@@ -37,7 +37,7 @@ def build_compare_tab(arena: Arena) -> None:
         prompt = gr.Textbox(
             label="Title, idea or keywords",
             placeholder="Leave it empty for a suggestion",
-            max_length=MAX_TITLE,
+            max_length=MAX_PROMPT,
             scale=4,
             elem_id="compare-prompt",
         )
@@ -68,17 +68,18 @@ def build_compare_tab(arena: Arena) -> None:
         typed = (typed or "").strip()
         title = typed or random.choice(SUGGESTIONS)
         locked = [gr.update(interactive=False)] * len(buttons)
-        battle = arena.begin(request.session_hash or "", title, prompt_source="user" if typed else "suggestion")
-        yield "", "", "", "", battle.id, f"Both are writing on: {_plain(title)}", gr.update(interactive=False), *locked
         try:
+            battle = arena.begin(request.session_hash or "", title, prompt_source="user" if typed else "suggestion")
+            writing = f"Both are writing on: {plain(title)}"
+            yield "", "", "", "", battle.id, writing, gr.update(interactive=False), *locked
             for left, right in paced(arena.fight(battle)):
                 yield left, right, *(gr.skip() for _ in range(5 + len(buttons)))
         except StorygenError as error:
             gr.Warning(str(error))
-            yield "", "", "", "", "", str(error), gr.update(interactive=True), *locked
+            yield "", "", "", "", "", plain(str(error)), gr.update(interactive=True), *locked
             return
         ready = [gr.update(interactive=True)] * len(buttons)
-        question = f"Which story on “{_plain(title)}” is better?"
+        question = f"Which story on “{plain(title)}” is better?"
         yield *(gr.skip() for _ in range(5)), question, gr.update(interactive=True), *ready
 
     def judge(verdict: str, battle: str, request: gr.Request) -> tuple[Any, ...]:
@@ -92,7 +93,7 @@ def build_compare_tab(arena: Arena) -> None:
         thanks = f"Thank you, your rating (“{chosen}”) is saved. New round goes on."
         return *reveal_texts(reveal), thanks, *([gr.update(interactive=False)] * len(buttons))
 
-    go.click(
+    round_over = go.click(
         fight,
         prompt,
         [*stories, *reveals, battle_id, status, go, *buttons],
@@ -100,6 +101,10 @@ def build_compare_tab(arena: Arena) -> None:
         concurrency_limit=1,
         show_progress="hidden",
         api_visibility="private",
+    )
+
+    round_over.then(  # whatever happened, another round can be had
+        lambda: gr.update(interactive=True), None, go, queue=False, show_progress="hidden", api_visibility="private"
     )
 
     def on_click(verdict: str) -> Callable[..., tuple[Any, ...]]:
@@ -123,11 +128,4 @@ def reveal_texts(reveal: Reveal) -> tuple[str, str]:
     return (
         f"**{reveal.left}**  \nseed {reveal.left_seed}",
         f"**{reveal.right}**  \nseed {reveal.right_seed}",
-    )
-
-
-def _plain(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    return "".join(
-        f"&#{ord(character)};" if not character.isalnum() and character != " " else character for character in text
     )

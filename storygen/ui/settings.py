@@ -43,7 +43,7 @@ def config_of(strategy: str, *values: Any) -> GenerationConfig:
         strategy=strategy,
         **dict(zip(TUNABLE, tunable, strict=True)),
         max_new_tokens=max_new_tokens,
-        seed=int(seed) if seed.isdecimal() else seed or None,  # what is no number is refused by the config
+        seed=int(seed) if seed.isdecimal() and len(seed) < 20 else seed or None,  # the config refuses what is no number
     )
 
 

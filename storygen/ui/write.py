@@ -7,11 +7,13 @@ from typing import Any
 import gradio as gr
 
 from storygen.errors import StorygenError
+from storygen.ui.markdown import plain
 from storygen.ui.settings import build_settings, config_of
 from storygen.ui.stream import paced
 from storygen.writer import Result, Writer
 
 MAX_TITLE, MAX_OPENING = 500, 20_000
+"""Characters that the boxes take; more would be cut to what the model can see anyway."""
 SHOW_STORY = "() => document.querySelector('#story').scrollIntoView({block: 'nearest'})"
 """On a phone the story is below the settings."""
 ENDINGS = {
@@ -45,7 +47,7 @@ def describe(result: Result, seconds: float) -> str:
     """The status line under a finished story."""
     speed = f"{len(result.tokens)} tokens in {seconds:.1f} s"
     parts = [ENDINGS[result.finish_reason].capitalize(), f"seed {result.seed}", speed, *result.notes]
-    return " · ".join(parts)
+    return plain(" · ".join(parts))
 
 
 def build_write_tab(writers: Mapping[str, Writer]) -> None:
@@ -85,7 +87,7 @@ def build_write_tab(writers: Mapping[str, Writer]) -> None:
             yield from write_story(writers, *values)
         except StorygenError as error:
             gr.Warning(str(error))
-            yield gr.skip(), f"Nothing was written: {error}"
+            yield gr.skip(), plain(f"Nothing was written: {error}")
 
     begin = go.click(
         lambda: (gr.update(interactive=False), gr.update(interactive=True), "", "Waiting for the model ..."),

@@ -118,8 +118,8 @@ def test_contestants_differ_and_sides_are_random(arena):
 
 def test_old_battles_expire(arena):
     first = arena.begin("ann")
-    for _ in range(KEPT_BATTLES):
-        arena.begin("ann")
+    for number in range(KEPT_BATTLES):
+        arena.begin(f"visitor {number}")
     with pytest.raises(StorygenError, match="expired"):
         arena.judge("ann", first.id, "left")
 
@@ -133,6 +133,21 @@ def test_an_empty_story_never_becomes_a_vote(arena, tmp_path):
         arena.judge("ann", battle.id, "left")
 
 
+def test_a_new_round_ends_the_one_before(arena, tmp_path):
+    """A late click on the old round would put its reveal under the new, still blind stories."""
+    battle, _ = fought(arena)
+    arena.begin("ann")
+    with pytest.raises(StorygenError, match="expired"):
+        arena.judge("ann", battle.id, "left")
+    assert list(read_votes(tmp_path)) == []
+
+
+def test_a_title_that_is_too_long_is_refused(arena):
+    """The page's own limit does not hold for those who call the API."""
+    with pytest.raises(StorygenError, match="the title has 501 characters; at most 500"):
+        arena.begin("ann", "x" * 501)
+
+
 class EmptyWriter:
     def stream(self, *_):
         return EmptyStream()
@@ -142,8 +157,8 @@ class EmptyStream:
     class result:
         text = "  \n"
 
-    def __next__(self):
-        raise StopIteration
+    def __iter__(self):
+        return iter(())
 
     def close(self):
         pass
@@ -151,5 +166,5 @@ class EmptyStream:
 
 def test_stories_grow_in_step():
     """The faster model must not give itself away by its pace."""
-    streams = [iter("abc"), iter("x")]
-    assert list(in_step(streams)) == [("a", "x"), ("b", ""), ("c", ""), ("", "")]
+    streams = [iter(["a", "", "b", "c"]), iter(["", "", "x"])]
+    assert list(in_step(streams)) == [("a", "x"), ("b", ""), ("c", "")]

@@ -61,20 +61,23 @@ while True:
         assert set(acknowledged) <= {record["id"] for record in read_votes(tmp_path)}
 
 
-def test_a_full_disk_is_reported_and_leaves_no_half_line(tmp_path):
-    """Half a line without a line break would swallow the next vote."""
+@pytest.mark.parametrize("size", [500, 10_000])
+def test_a_full_disk_is_reported_and_leaves_no_half_line(tmp_path, size):
+    """Half a line without a line break swallows the next vote: a buffered file writes its rest when it is closed."""
     script = f"""
-import resource
+import resource, signal
 from storygen.arena.votes import VoteStore
 from storygen.errors import StorygenError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 store = VoteStore({str(tmp_path)!r})
-import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 store.append({{"n": 1}})
-resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+before = store.path.stat().st_size
+resource.setrlimit(resource.RLIMIT_FSIZE, (before + 300, resource.RLIM_INFINITY))
 try:
-    store.append({{"text": "x" * 10000}})
+    store.append({{"text": "x" * {size}}})
 except StorygenError as error:
     print(error)
+assert store.path.stat().st_size == before
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 store.append({{"n": 2}})
 """

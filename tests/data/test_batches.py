@@ -15,7 +15,9 @@ def packed(tmp_path):
     for number, length in enumerate(lengths):
         writer.add([(7 * number + i) % 1000 for i in range(length)], text_bytes=int(length) * 3)
     writer.finish()
-    write_manifest(tmp_path, {"tokenizer": {"vocab_size": 1000}, "splits": {"train": writer.summary()}})
+    write_manifest(
+        tmp_path, {"tokenizer": {"vocab_size": 1000, "fingerprint": ""}, "splits": {"train": writer.summary()}}
+    )
     return tmp_path
 
 
@@ -93,6 +95,8 @@ def test_large_vocabularies_get_wider_tokens(tmp_path):
     writer = ShardWriter(tmp_path, "train", 70_000)
     writer.add([69_999, 1], text_bytes=5)
     writer.finish()
-    write_manifest(tmp_path, {"tokenizer": {"vocab_size": 70_000}, "splits": {"train": writer.summary()}})
+    write_manifest(
+        tmp_path, {"tokenizer": {"vocab_size": 70_000, "fingerprint": ""}, "splits": {"train": writer.summary()}}
+    )
     assert next(iter(PackedStories(tmp_path, "train"))).tolist() == [69_999, 1]
     assert torch.from_numpy(PackedStories(tmp_path, "train").tokens(0)).dtype == torch.int64

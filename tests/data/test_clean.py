@@ -18,6 +18,11 @@ def test_clean(raw, expected):
     assert clean(raw) == expected
 
 
+def test_a_megabyte_of_spaces_takes_no_time():
+    """A quadratic regular expression took hours."""
+    assert clean("a" + " " * 1_000_000 + "b") == "a b"
+
+
 def test_clean_text_stays_as_it_is(tales):
     for text in tales:
         assert clean(text) == text

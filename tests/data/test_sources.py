@@ -39,6 +39,18 @@ def test_broken_lines_are_named_and_skipped(tmp_path):
     assert report.examples[4] == "a.jsonl:6: not valid UTF-8"
 
 
+def test_a_byte_order_mark_does_not_cost_the_first_story(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"text": "one"}\n')
+    assert [story.text for story in read(path)[0]] == ["one"]
+
+
+def test_a_line_nested_too_deeply_is_skipped(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text("[" * 100_000 + '\n{"text": "one"}\n')
+    assert [story.text for story in read(path)[0]] == ["one"]
+
+
 def test_text_files_are_split_at_separators(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("First line.\nSecond.\n<|endoftext|>\n\nOther story.\n<|endoftext|>\n<|endoftext|>\n")
@@ -62,6 +74,8 @@ def test_a_huge_text_file_is_read_in_pieces(tmp_path):
     assert len(stories) == 4
     assert all(len(story.text) < LONGEST_STORY + 2000 for story in stories)
     assert "".join(story.text for story in stories) == path.read_text()
+    path.write_text("A line of a book without empty lines.\n" * 100_000)
+    assert max(len(story.text) for story in read(path)[0]) < 2 * LONGEST_STORY + 100
 
 
 def test_truncated_gzip_keeps_what_came_before(tmp_path):

@@ -60,6 +60,14 @@ def test_filters_remove_but_never_change_or_empty(values, k, p):
     assert len(kept(top_k(logits, k))) == min(k, len(values))
 
 
+@pytest.mark.parametrize("t", [1e-45, 1e-40, 1e-3, 2.0])
+def test_no_temperature_is_too_small(t):
+    """Dividing first overflows, and the probabilities of infinities are not numbers."""
+    probabilities = temperature(torch.tensor([5.0, 4.0, -3.0]), t).softmax(dim=-1)
+    assert probabilities.sum() == pytest.approx(1.0)
+    assert probabilities.argmax() == 0
+
+
 def test_filters_work_row_by_row():
     torch.manual_seed(0)
     logits = torch.randn(3, 20)

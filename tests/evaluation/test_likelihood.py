@@ -78,7 +78,8 @@ def test_nothing_to_measure(model, tokenizer, texts):
         text_likelihood(model, tokenizer, texts)
 
 
-def test_one_text_instead_of_a_list(model, tokenizer):
+@pytest.mark.parametrize(("texts", "message"), [("a story", "not a str"), (None, "not a NoneType"), ([1], "not int")])
+def test_something_else_than_a_list_of_texts(model, tokenizer, texts, message):
     """A string is a list of its letters: the figure would be wrong and nobody would know."""
-    with pytest.raises(StorygenError, match="a list of texts, not one text"):
-        text_likelihood(model, tokenizer, "a story")
+    with pytest.raises(StorygenError, match=message):
+        text_likelihood(model, tokenizer, texts)

@@ -134,9 +134,17 @@ def test_char_reports_unknown_characters():
     assert tokenizer.decode(tokenizer.encode("Abx x🦊")) == "ab "
 
 
-def test_wordpiece_and_unigram_report_unknown_characters(trained):
-    for kind in ("wordpiece", "unigram"):
-        assert "🦊" in trained[kind].unknown("a 🦊 b"), kind
+@pytest.mark.parametrize("kind", ["wordpiece", "unigram"])
+def test_wordpiece_and_unigram_report_unknown_characters(trained, kind):
+    assert trained[kind].unknown("a 🦊 b") == {"🦊": 1}
+    assert trained[kind].unknown("a fox🦊 b") == {"🦊": 1}  # WordPiece loses the whole word, for this character
+
+
+def test_a_tokenizer_that_would_cut_texts_does_not(tokenizer, tmp_path):
+    content = json.loads(tokenizer.to_json())
+    content["truncation"] = {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    assert len(load_tokenizer(tmp_path / "tokenizer.json").encode("a long text that goes on")) > 4
 
 
 def test_too_small_a_vocabulary_is_refused():

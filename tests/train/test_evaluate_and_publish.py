@@ -17,6 +17,8 @@ TRAINING = {
     },
     "corpus": {"tokenizer": {"kind": "bpe", "vocab_size": 400}},
     "parameters": 12345,
+    "precision": "float32",
+    "device": "cpu",
     "minutes": 65.2,
     "steps": 100,
     "tokens": 400_000,
@@ -74,8 +76,22 @@ def test_a_published_checkpoint_carries_figures_samples_and_card(trained, text, 
 
 
 def test_a_model_without_a_training_run_is_not_published(model_folders, trained, tmp_path):
-    (trained / "training.json").write_text("{}")
-    with pytest.raises(StorygenError, match=r"has no training\.json"):
+    (trained / "training.json").write_text('{"note": "by hand"}')
+    with pytest.raises(StorygenError, match=r"has no training\.json of a run"):
+        publish.main(["checkpoint", str(trained), str(tmp_path / "out"), "--corpus", "x"])
+
+
+def test_two_files_of_one_name_are_two_rows(model_folders, text, tmp_path, capsys):
+    (tmp_path / "other").mkdir()
+    other = tmp_path / "other" / text.name
+    other.write_bytes(text.read_bytes())
+    evaluate.main(["--model", str(model_folders / "lstm"), "--text", str(text), str(other)])
+    assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+def test_a_training_file_without_its_figures_is_named(trained, tmp_path):
+    (trained / "training.json").write_text(json.dumps({**TRAINING, "steps": None, "recipe": {"model": {}}}))
+    with pytest.raises(StorygenError, match=r"training\.json of out lacks"):
         publish.main(["checkpoint", str(trained), str(tmp_path / "out"), "--corpus", "x"])
 
 

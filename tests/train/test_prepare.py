@@ -109,8 +109,11 @@ def test_broken_lines_are_reported(tmp_path, capsys):
         ([], "nothing to prepare"),
         (["--input", "no.txt"], "no.txt does not exist"),
         (["--source", "tales", "--vocab-size", "100"], "vocabulary of 259 or more"),
-        (["--source", "tales", "--valid-fraction", "2"], "valid_fraction is 2.0"),
+        (["--input", "a.txt", "--valid-fraction", "2"], "valid_fraction is 2.0"),
         (["--source", "tales", "--reuse-tokenizer", "no.json"], "no.json does not exist"),
+        (["--source", "tales", "--valid-fraction", "0.1"], "there are validation files; leave out"),
+        (["--source", "tales", "--tokenizer", "unigram", "--vocab-size", "8"], "unigram tokenizer of 8 tokens cannot"),
+        (["--input", "a@\u00b2"], "does not exist"),
     ],
 )
 def test_bad_arguments(tmp_path, arguments, message):
@@ -132,7 +135,36 @@ def test_an_existing_folder_is_kept_unless_asked(tmp_path):
     (tmp_path / "x" / "precious").write_text("data")
     with pytest.raises(StorygenError, match="exists; give another folder, or --overwrite"):
         prepare.main(["--source", "tales", "--out", str(tmp_path / "x")])
+    with pytest.raises(StorygenError, match=r"holds no manifest\.json: it is not replaced"):
+        prepare.main(["--source", "tales", "--out", str(tmp_path / "x"), "--overwrite"])
     assert (tmp_path / "x" / "precious").read_text() == "data"
+
+
+def test_the_stories_themselves_are_never_overwritten(tmp_path):
+    write_stories(tmp_path / "a.jsonl", [{"text": "A story."}])
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(StorygenError, match="lie in each other"):
+        prepare.main(["--input", str(tmp_path), "--out", str(tmp_path), "--overwrite"])
+    assert (tmp_path / "a.jsonl").exists()
+
+
+def test_a_validation_file_inside_the_input_folder_is_not_trained_on(tmp_path, capsys):
+    """The most natural layout: stories/ with a valid.jsonl in it. Training on it makes every figure too good."""
+    folder = tmp_path / "stories"
+    folder.mkdir()
+    write_stories(folder / "a.jsonl", [{"text": f"Training story {n}."} for n in range(40)])
+    valid = write_stories(folder / "valid.jsonl", [{"text": f"Held out story {n}."} for n in range(20)])
+    out = tmp_path / "x"
+    prepare.main(["--input", str(folder), "--valid", str(valid), "--out", str(out), "--vocab-size", "300"])
+    assert "1 files that --input and --valid both name" in capsys.readouterr().out
+    assert [manifest_of(out)["splits"][split]["stories"] for split in ("train", "valid")] == [40, 20]
+
+
+def test_a_split_by_source_holds_out_at_least_one(tmp_path):
+    stories = [{"text": f"Story {n}.", "source": f"book {n % 25}"} for n in range(250)]
+    path = write_stories(tmp_path / "a.jsonl", stories)
+    prepare.main(["--input", str(path), "--out", str(tmp_path / "x"), "--valid-fraction", "0.0001"])
+    assert manifest_of(tmp_path / "x")["splits"]["valid"]["stories"] == 10
 
 
 def test_a_killed_run_leaves_nothing_that_looks_finished(tmp_path):
@@ -144,15 +176,14 @@ def test_a_killed_run_leaves_nothing_that_looks_finished(tmp_path):
     out = tmp_path / "x"
     command = [sys.executable, "-m", "train.prepare", "--input", str(big), "--out", str(out), "--vocab-size", "500"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    work = tmp_path / "x.unfinished"
-    while process.poll() is None and not list(work.glob("train-*.bin")):
+    while process.poll() is None and not list(tmp_path.glob("x.unfinished-*/new/train-*.bin")):
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not out.exists()
-    assert not (work / "manifest.json").exists()
+    assert not list(tmp_path.rglob("manifest.json"))
     prepare.main(["--source", "tales", "--out", str(out), "--vocab-size", "500"])  # and the next run is not in the way
-    assert not work.exists()
+    assert manifest_of(out)["splits"]["train"]["stories"] == 1180
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak from /proc")

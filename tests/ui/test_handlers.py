@@ -5,6 +5,7 @@ import pytest
 import storygen
 from storygen.config import STRATEGIES, GenerationConfig
 from storygen.errors import StorygenError
+from storygen.ui.markdown import plain
 from storygen.ui.settings import EXPLANATIONS, TUNABLE, config_of
 from storygen.ui.stream import paced
 from storygen.ui.write import write_story
@@ -23,10 +24,14 @@ def test_widget_values_become_settings():
     assert config_of("greedy", *DEFAULTS, 50, None).seed is None
 
 
-@pytest.mark.parametrize("seed", ["seven", "-1", "1.5", "99999999999"])
+@pytest.mark.parametrize("seed", ["seven", "-1", "1.5", "99999999999", "9" * 5000])
 def test_a_bad_seed_is_refused(seed):
     with pytest.raises(StorygenError, match="seed is"):
         config_of("greedy", *DEFAULTS, 50, seed)
+
+
+def test_text_of_users_stays_text():
+    assert plain("<b>*x*</b> it's, ok") == "&#60;b&#62;&#42;x&#42;&#60;&#47;b&#62; it's, ok"
 
 
 def test_the_tab_shows_what_the_writer_writes(model_folders):

@@ -1,0 +1,51 @@
+"""Output folders: nothing is replaced unasked, and nothing half-written ever stands under a finished name."""
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from storygen.errors import StorygenError
+
+
+def output_folder(path: Path, overwrite: bool, marks: Iterable[str], inputs: Iterable[Path] = ()) -> Path:
+    """The resolved path of a folder that may be written.
+
+    An existing one must be empty, or, with `overwrite`, hold a file named in `marks`: then it is an earlier output of
+    the same command and not somebody's home. It may not hold, be or lie in one of the inputs.
+    """
+    path, marks = path.resolve(), list(marks)
+    for source in (source.resolve() for source in inputs):
+        if path == source or path in source.parents or source in path.parents:
+            raise StorygenError(f"--out {path} and the input {source} lie in each other; give another folder")
+    if path.exists() and not path.is_dir():
+        raise StorygenError(f"--out {path} is a file; name a folder")
+    if path.is_dir() and any(path.iterdir()):
+        if not overwrite:
+            raise StorygenError(f"--out {path} exists; give another folder, or --overwrite to replace it")
+        if not any((path / mark).exists() for mark in marks):
+            raise StorygenError(f"--out {path} holds no {' or '.join(marks)}: it is not replaced; give another folder")
+    return path
+
+
+@contextlib.contextmanager
+def written_aside(folder: Path) -> Iterator[Path]:
+    """A new folder beside `folder` to write into; it takes its place when the block ends well, else it is removed."""
+    folder = folder.resolve()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.unfinished-", dir=folder.parent))
+    work, old = aside / "new", aside / "old"
+    try:
+        work.mkdir()
+        yield work
+        if folder.exists():
+            folder.rename(old)
+        try:
+            work.rename(folder)
+        except OSError:
+            if old.exists():
+                old.rename(folder)
+            raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
