@@ -1,6 +1,6 @@
 """How long a visitor waits: from `python app.py` to the first served page, and from the click to the first word.
 
-    python benchmarks/app.py
+    python -m benchmarks.app
 
 Medians of several runs with the bundled checkpoints; the clicks are made in headless Chromium on the same machine.
 """

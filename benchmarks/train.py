@@ -1,6 +1,6 @@
 """Training speed of both released shapes, and the share of this machine's float32 matrix-product rate that they use.
 
-    python benchmarks/train.py
+    python -m benchmarks.train
 
 Medians of several steps (forward, backward, clipping, AdamW) on random tokens, all in one run. Pause other work first.
 """

@@ -68,6 +68,7 @@ def save(
             save_file(weights, work / WEIGHTS, metadata={"format": "pt"})
         except SafetensorError as error:  # what the library makes of a full disk
             raise StorygenError(f"{directory / WEIGHTS} cannot be written: {error}") from None
+        (work / WEIGHTS).chmod(0o644)  # the library lets nobody but the owner read it
         (work / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         tokenizer.save(work / TOKENIZER)
         (work / TRAINING).write_text(json.dumps(training or {}, indent=2) + "\n", encoding="utf-8")

@@ -32,7 +32,9 @@ nothing that it says should be relied on.
 
 {training}
 
-Text: {corpus} A story reaches the model as `<|prompt|>` title, prompt or keywords `<|story|>` text `<|end|>`; which of
+Text: {corpus}
+
+A story reaches the model as `<|prompt|>` title, prompt or keywords `<|story|>` text `<|end|>`; which of
 them, if any, is drawn at random. The recipe is in `training.json`.
 
 ## Measured
