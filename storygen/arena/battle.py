@@ -25,7 +25,7 @@ KEPT_BATTLES = 1000
 """Older battles without a verdict expire beyond this number."""
 MAX_PROMPT = 500
 """Characters of a title or an opening."""
-STRATEGIES = (
+COMPETING = (
     GenerationConfig(strategy="top_p", temperature=0.8, top_p=0.95),
     GenerationConfig(strategy="top_k", temperature=0.8, top_k=40),
     GenerationConfig(strategy="sample", temperature=1.0),
@@ -85,7 +85,7 @@ class Arena:
         self.contestants = [
             Contestant(model, config.replace(max_new_tokens=max_new_tokens))
             for model in writers
-            for config in STRATEGIES
+            for config in COMPETING
         ]
         self._draw = draw or random.SystemRandom()
         self._salt = secrets.token_bytes(16)

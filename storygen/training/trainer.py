@@ -74,7 +74,9 @@ class Trainer:
         self.loss, self.optimizer = self.accelerator.prepare(module, build_optimizer(model, config))
         self._batches: tuple[int, list[np.ndarray]] = (-1, [])
         self._validated_at = -1
-        self._stop = False
+        self._signalled = False
+        self.was_stopped = False
+        """Whether a signal ended the run before its budget did."""
         self._started = time.monotonic()
 
     @property
@@ -114,10 +116,11 @@ class Trainer:
         self._started = time.monotonic() - self.progress.seconds
         with self._signals(), self._bar() as bar:
             self.model.train()
-            while (share := self._share_used()) < 1 and not self._stop:
+            while (share := self._share_used()) < 1:
                 loss, norm, tokens = self._step(learning_rate(self.config, self.progress.step, share))
                 self._after_step(bar, loss, norm, tokens)
-            if not self._stop:
+            self.was_stopped = math.isinf(share)
+            if not self.was_stopped:
                 self._validate()
             self._save()
         return self.progress
@@ -172,7 +175,7 @@ class Trainer:
         return batch
 
     def _share_used(self) -> float:
-        """How much of the budget is used up, 0 to 1 and beyond, agreed among the processes."""
+        """How much of the budget is used up, 0 to 1 and beyond, infinite after a signal: the same in all processes."""
         config, progress = self.config, self.progress
         progress.seconds = time.monotonic() - self._started
         budgets = (
@@ -181,10 +184,11 @@ class Trainer:
             (progress.seconds / 60, config.minutes),
         )
         share = max(used / budget for used, budget in budgets if budget is not None)
+        if self._signalled:
+            share = math.inf
         if self.accelerator.num_processes > 1:  # clocks and signals differ; the first to be done decides for all
-            told = torch.tensor([share, float(self._stop)], device=self.accelerator.device)
-            share, stop = self.accelerator.gather(told[None]).amax(dim=0).tolist()
-            self._stop = bool(stop)
+            told = torch.tensor([share], device=self.accelerator.device)
+            share = self.accelerator.gather(told).max().item()
         return share
 
     def _after_step(self, bar: tqdm, loss: float, norm: float, tokens: int) -> None:
@@ -192,7 +196,8 @@ class Trainer:
         progress.step += 1
         progress.tokens += tokens
         bar.update(tokens)
-        bar.set_postfix(step=progress.step, loss=f"{loss:.3f}", bits_per_byte=f"{progress.best or math.nan:.3f}")
+        figures = {"step": progress.step, "loss": f"{loss:.3f}", "bits_per_byte": f"{progress.best or math.nan:.3f}"}
+        bar.set_postfix(figures, refresh=False)
         if progress.step % config.log_every == 0:
             rate = self.optimizer.param_groups[0]["lr"]
             self._log(loss=round(loss, 6), learning_rate=rate, gradient_norm=round(norm, 4))
@@ -304,7 +309,7 @@ class Trainer:
         before: dict[int, Any] = {}
 
         def stop(number: int, _: Any) -> None:
-            self._stop = True
+            self._signalled = True
             signal.signal(number, before[number])
 
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -314,11 +319,6 @@ class Trainer:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-    @property
-    def was_stopped(self) -> bool:
-        """Whether a signal ended the run before its budget did."""
-        return self._stop
 
 
 def read_log(run: Path, last_step: int | None = None) -> list[dict[str, Any]]:

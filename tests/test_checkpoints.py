@@ -1,0 +1,65 @@
+"""The released checkpoints are what their cards and the README say."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import storygen
+from storygen.data.sources import ReadReport, builtin_tales, read_file
+
+WORD = re.compile(r"[a-z']+")
+ROOT = Path(__file__).parents[1]
+NAMES = ("transformer", "lstm")
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def writer(request):
+    return storygen.load(ROOT / "checkpoints" / request.param)
+
+
+def test_it_is_small_enough_for_the_repository(writer):
+    folder = ROOT / "checkpoints" / writer.name
+    assert (folder / "model.safetensors").stat().st_size < 16_000_000
+    assert 4_500_000 < writer.model.num_parameters < 6_500_000
+    assert writer.tokenizer.vocab_size == 4096
+    assert writer.model.config.context_length == 512
+
+
+def test_its_figure_can_be_measured_again(writer, tales):
+    """A figure that was typed, or that is of other weights, misleads everybody who compares with it."""
+    recorded = writer.artifact.training["metrics"]["bits_per_byte"]["tales.valid.jsonl.gz"]
+    assert storygen.bits_per_byte(writer, tales) == pytest.approx(recorded, abs=1e-3)
+
+
+def test_card_and_readme_show_the_recorded_figures(writer):
+    card = (ROOT / "checkpoints" / writer.name / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text()
+    for value in writer.artifact.training["metrics"]["bits_per_byte"].values():
+        assert f"{value:.3f}" in card
+        assert f"{value:.3f}" in readme
+
+
+def test_the_card_has_three_samples_with_their_seeds(writer):
+    samples = writer.artifact.training["samples"]
+    card = (ROOT / "checkpoints" / writer.name / "README.md").read_text()
+    assert len(samples) == 3
+    for sample in samples:
+        assert f"seed {sample['settings']['seed']}" in card
+        assert all(line in card for line in sample["story"].splitlines())
+
+
+def test_it_was_trained_for_an_hour_by_this_project(writer):
+    training = writer.artifact.training
+    assert training["minutes"] > 60
+    assert training["recipe"]["train"]["batch_tokens"] * training["steps"] > training["tokens"] > 5_000_000
+
+
+def test_it_writes_words(writer):
+    """Nearly all words are English, that is, in the built-in corpus; a damaged model writes fragments."""
+    [path] = builtin_tales()[0]
+    known = {word for story in read_file(path, ReadReport("")) for word in WORD.findall(story.text.lower())}
+    config = storygen.GenerationConfig(strategy="top_k", top_k=5, max_new_tokens=200, seed=1)
+    words = WORD.findall(writer.generate("Once upon a time", config=config).text.lower())
+    assert len(words) > 50
+    assert sum(word in known for word in words) > 0.9 * len(words)
