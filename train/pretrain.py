@@ -21,9 +21,10 @@ from storygen.errors import StorygenError
 from storygen.folders import output_folder
 from storygen.models import ARCHITECTURES, build_model
 from storygen.tokenizers import load_tokenizer
-from storygen.training.checkpoint import FILE, load_checkpoint
+from storygen.training import checkpoint as checkpoints
+from storygen.training import log
 from storygen.training.settings import TrainConfig
-from storygen.training.trainer import LOG, Trainer
+from storygen.training.trainer import Trainer
 
 BUDGETS = ("minutes", "steps", "tokens")
 DEFAULT_MINUTES = 5.0
@@ -38,12 +39,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     checkpoint = None
     if arguments.resume:
         out = arguments.out.resolve()
-        checkpoint = load_checkpoint(out)
+        checkpoint = checkpoints.load_checkpoint(out)
         given = {**recipe["train"], **flags}
         kept = {k: v for k, v in checkpoint.train_config.items() if k not in BUDGETS or not given.keys() & set(BUDGETS)}
         train_values, model_values = {**kept, **given}, {**checkpoint.model_config, **recipe["model"]}
     else:
-        out = output_folder(arguments.out, arguments.overwrite, (FILE, LOG), [arguments.data])
+        out = output_folder(arguments.out, arguments.overwrite, (checkpoints.FILE, log.FILE), [arguments.data])
         train_values, model_values = {**recipe["train"], **flags}, recipe["model"]
         if not train_values.keys() & set(BUDGETS):
             train_values["minutes"] = DEFAULT_MINUTES

@@ -5,7 +5,6 @@ whole list of batches and takes its share, so one process with `accumulate` 2 do
 """
 
 import contextlib
-import json
 import math
 import signal
 import threading
@@ -30,11 +29,11 @@ from storygen.evaluation.likelihood import likelihood
 from storygen.models import LanguageModel, architecture_of
 from storygen.tokenizers import Tokenizer
 from storygen.training.checkpoint import Checkpoint, Progress, save_checkpoint
+from storygen.training.log import RunLog
 from storygen.training.optimizer import build_optimizer, learning_rate
 from storygen.training.settings import TrainConfig
 from storygen.writer import Writer
 
-LOG = "log.jsonl"
 SAMPLE = GenerationConfig(strategy="top_p", top_p=0.9, temperature=0.8, max_new_tokens=80, seed=0)
 
 
@@ -66,7 +65,7 @@ class Trainer:
         self.model, self.tokenizer, self.config, self.out = model, tokenizer, config, out
         self.train, self.valid = train, valid
         self.accelerator = Accelerator(mixed_precision=_mixed_precision(config.precision))
-        self.progress = Progress()
+        self.progress, self.log = Progress(), RunLog(out)
         self.windows = cut_windows(train.length, model.config.context_length)
         module: nn.Module = NextTokenLoss(model)
         if config.compile:
@@ -105,10 +104,8 @@ class Trainer:
         except (RuntimeError, ValueError, KeyError) as error:
             raise StorygenError(f"the checkpoint in {self.out} does not fit the model: {error}") from None
         self.progress = checkpoint.progress
-        if self.accelerator.is_main_process and (self.out / LOG).exists():
-            work = self.out / (LOG + ".unfinished")
-            work.write_text("".join(f"{json.dumps(line)}\n" for line in read_log(self.out, self.progress.step)))
-            work.replace(self.out / LOG)
+        if self.accelerator.is_main_process:
+            self.log.rewind(self.progress.step)
 
     def run(self) -> Progress:
         """Trains until the budget is used up, or until Ctrl-C or SIGTERM; saves in either case."""
@@ -290,9 +287,8 @@ class Trainer:
     def _log(self, **values: Any) -> None:
         if self.accelerator.is_main_process:
             progress = self.progress
-            where = {"step": progress.step, "tokens": progress.tokens, "seconds": round(progress.seconds, 1)}
-            with open(self.out / LOG, "a", encoding="utf-8") as file:
-                file.write(json.dumps({**where, **values}) + "\n")
+            seconds = round(progress.seconds, 1)
+            self.log.write(step=progress.step, tokens=progress.tokens, seconds=seconds, **values)
 
     def _bar(self) -> tqdm:
         return tqdm(
@@ -319,19 +315,6 @@ class Trainer:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def read_log(run: Path, last_step: int | None = None) -> list[dict[str, Any]]:
-    """The lines of a run's log up to a step; a line that was cut by a crash is left out."""
-    lines = []
-    for text in (run / LOG).read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            line = json.loads(text)
-            if last_step is None or line["step"] <= last_step:
-                lines.append(line)
-        except (ValueError, TypeError, KeyError):
-            continue
-    return lines
 
 
 def _mixed_precision(precision: str) -> str:
