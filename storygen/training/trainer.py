@@ -193,7 +193,11 @@ class Trainer:
         progress.step += 1
         progress.tokens += tokens
         bar.update(tokens)
-        figures = {"step": progress.step, "loss": f"{loss:.3f}", "bits_per_byte": f"{progress.best or math.nan:.3f}"}
+        figures = {
+            "step": progress.step,
+            "loss": f"{loss:.3f}",
+            "bits_per_byte": f"{progress.best:.3f}" if progress.best else "-",
+        }
         bar.set_postfix(figures, refresh=False)
         if progress.step % config.log_every == 0:
             rate = self.optimizer.param_groups[0]["lr"]

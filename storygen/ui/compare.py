@@ -1,5 +1,6 @@
 """The Compare tab: two stories side by side, written by nobody knows whom, and four verdicts."""
 
+import html
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -75,7 +76,7 @@ def build_compare_tab(arena: Arena) -> None:
             for left, right in paced(arena.fight(battle)):
                 yield left, right, *(gr.skip() for _ in range(5 + len(buttons)))
         except StorygenError as error:
-            gr.Warning(str(error))
+            gr.Warning(html.escape(str(error)))
             yield "", "", "", "", "", plain(str(error)), gr.update(interactive=True), *locked
             return
         ready = [gr.update(interactive=True)] * len(buttons)
@@ -87,7 +88,7 @@ def build_compare_tab(arena: Arena) -> None:
         try:
             reveal = arena.judge(request.session_hash or "", battle, verdict)
         except StorygenError as error:
-            gr.Warning(str(error))
+            gr.Warning(html.escape(str(error)))
             return tuple(gr.skip() for _ in range(3 + len(buttons)))
         chosen = LABELS[verdict].lower()
         thanks = f"Thank you, your rating (“{chosen}”) is saved. New round goes on."

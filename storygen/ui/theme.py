@@ -31,7 +31,8 @@ THEME = gr.themes.Base(
 )
 
 CSS = f"""
-.gradio-container {{ max-width: 1180px !important; margin: 0 auto !important; }}
+.gradio-container {{ width: 100% !important; max-width: 1180px !important; margin: 0 auto !important; }}
+.gradio-container > main {{ width: 100% !important; }}
 .story textarea {{ font-family: {SERIF}; font-size: 1.1rem; line-height: 1.6; padding: 0.9rem 1.1rem; }}
 .hint, .hint p {{ color: var(--body-text-color-subdued); font-size: 0.95rem; }}
 .reveal {{ min-height: 3rem; }}

@@ -1,5 +1,6 @@
 """The Write tab: a title, an opening line, a model and a strategy, and a story that streams in."""
 
+import html
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -86,7 +87,7 @@ def build_write_tab(writers: Mapping[str, Writer]) -> None:
         try:
             yield from write_story(writers, *values)
         except StorygenError as error:
-            gr.Warning(str(error))
+            gr.Warning(html.escape(str(error)))
             yield gr.skip(), plain(f"Nothing was written: {error}")
 
     begin = go.click(
