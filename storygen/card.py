@@ -73,8 +73,9 @@ def _card(name: str, training: dict[str, Any], corpus: str, samples: list[dict[s
             f"{training['minutes']:.0f} minutes, {training['steps']:,} steps, {training['tokens']:,} tokens, in "
             f"{training['precision']} on {training['device']} with `python -m train.pretrain`: AdamW, learning rate "
             f"{settings['learning_rate']}, {settings['batch_tokens']:,} tokens a batch, warm-up, linear decay over the "
-            f"last {settings['decay_share']:.0%}. Tokenizer: {tokenizer['kind']}, {tokenizer['vocab_size']:,} tokens."
-        ),
+            f"last {settings['decay_share']:.0%}. Tokenizer: {tokenizer['kind']}, {tokenizer['vocab_size']:,} tokens. "
+            f"{training.get('note', '')}"
+        ).rstrip(),
         corpus=corpus,
         metrics=_metrics(training["metrics"]),
         samples="\n\n".join(_sample(sample) for sample in samples),
