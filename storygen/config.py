@@ -139,7 +139,7 @@ def _allowed(hint: Any, low: float | None, high: float | None, choices: tuple[st
         return "one of " + ", ".join(choices)
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     accepted = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    text = " or ".join("null" if kind is type(None) else names.get(kind, str(kind)) for kind in accepted)
+    text = " or ".join("empty" if kind is type(None) else names.get(kind, str(kind)) for kind in accepted)
     if low is not None and high is not None:
         return f"{text} from {low} to {high}"
     if low is not None:

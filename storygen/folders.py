@@ -18,7 +18,7 @@ def output_folder(path: Path, overwrite: bool, marks: Iterable[str], inputs: Ite
     path, marks = path.resolve(), list(marks)
     for source in (source.resolve() for source in inputs):
         if path == source or path in source.parents or source in path.parents:
-            raise StorygenError(f"--out {path} and the input {source} lie in each other; give another folder")
+            raise StorygenError(f"--out {path} must not hold, be or lie in the input {source}; give another folder")
     if path.exists() and not path.is_dir():
         raise StorygenError(f"--out {path} is a file; name a folder")
     if path.is_dir() and any(path.iterdir()):

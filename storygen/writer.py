@@ -101,10 +101,10 @@ class Writer:
         tokenizer, model, notes = self.tokenizer, self.model, []
         # Learned positions end with the context, so half of it is left for the story; other models slide on.
         limit = model.config.context_length if model.max_positions is None else model.max_positions // 2
-        unknown = tokenizer.unknown(title + opening)
+        unknown = tokenizer.unknown(title) + tokenizer.unknown(opening)
         if unknown:
             shown = " ".join(repr(character)[1:-1] for character in list(unknown)[:10])
-            notes.append(f"{unknown.total()} characters are unknown to this model: {shown}")
+            notes.append(f"characters that this model does not know were left out ({unknown.total()}): {shown}")
         asked, body = tokenizer.encode(title), tokenizer.encode(opening)
         if len(asked) > limit // 2:
             asked = asked[-(limit // 2) :]

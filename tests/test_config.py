@@ -30,7 +30,7 @@ def test_unknown_key_is_refused_with_the_nearest_one():
         ({"max_new_tokens": 10**9}, r"max_new_tokens is 1000000000"),
         ({"seed": 10**400}, r"seed is 1000"),
         ({"temperature": 10**400}, r"temperature is 1000"),
-        ({"seed": -1}, r"seed is -1; it must be a whole number or null from 0"),
+        ({"seed": -1}, r"seed is -1; it must be a whole number or empty from 0"),
         ({"strategy": "topp"}, r"'topp'; did you mean 'top_p'\? known: greedy, sample"),
         ({"strategy": None}, r"strategy is None"),
     ],

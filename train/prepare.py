@@ -131,14 +131,17 @@ def prepare(
     """Writes tokenizer, shards and manifest into the folder `out`, and returns the manifest."""
     sample, keywords, sources = Sample(config.sample_mb * 1_000_000), Keywords(), set()
     first_source = 2**64
-    for story in _read(train, "learning"):
+    first_reports: list[ReadReport] = []
+    for story in _read(train, "learning", first_reports):
         sample.add(story.text)
         first_source = min(first_source, _hash(story.source))
         if len(sources) < FEW_SOURCES:
             sources.add(story.source)
     texts = sample.texts
     if not texts:
-        raise StorygenError(f"no usable story in {', '.join(str(file.path) for file in train)}")
+        why = [example for report in first_reports for example in report.examples[:1]]
+        files = ", ".join(str(file.path) for file in train)
+        raise StorygenError(f"no usable story in {files}" + "".join(f"; {reason}" for reason in why[:3]))
     for text in texts:
         keywords.learn(text)
     tokenizer = (

@@ -73,6 +73,7 @@ class SubwordTokenizer(Tokenizer):
         return unknown
 
     def _knows(self, character: str) -> bool:
+        character = SPACE if character == " " else character
         forms = (character, CONTINUES + character)
         return any(self._inner.token_to_id(form) is not None for form in forms)
 

@@ -43,12 +43,13 @@ def build_compare_tab(arena: Arena) -> None:
             elem_id="compare-prompt",
         )
         go = gr.Button("New round", variant="primary", scale=1, elem_id="round")
+    status = gr.Markdown("Press New round to begin.", elem_classes="hint", elem_id="compare-status")
     stories, reveals = [], []
     with gr.Row():
         for side in ("left", "right"):
             with gr.Column(min_width=320):
                 box = gr.Textbox(
-                    label=f"Story on the {side}", lines=13, max_lines=13, interactive=False, elem_id=f"{side}-story",
+                    label=f"Story on the {side}", lines=11, max_lines=11, interactive=False, elem_id=f"{side}-story",
                     elem_classes="story",
                 )  # fmt: skip
                 stories.append(box)
@@ -57,7 +58,6 @@ def build_compare_tab(arena: Arena) -> None:
             name: gr.Button(label, interactive=False, min_width=140, elem_id=f"verdict-{name}")
             for name, label in LABELS.items()
         }
-    status = gr.Markdown("Press New round to begin.", elem_classes="hint", elem_id="compare-status")
     with gr.Row():
         for side in ("left", "right"):
             with gr.Column(min_width=320):
@@ -91,7 +91,7 @@ def build_compare_tab(arena: Arena) -> None:
             gr.Warning(html.escape(str(error)))
             return tuple(gr.skip() for _ in range(3 + len(buttons)))
         chosen = LABELS[verdict].lower()
-        thanks = f"Thank you, your rating (“{chosen}”) is saved. New round goes on."
+        thanks = f"Thank you, your rating (“{chosen}”) is saved. Press New round to go on."
         return *reveal_texts(reveal), thanks, *([gr.update(interactive=False)] * len(buttons))
 
     round_over = go.click(

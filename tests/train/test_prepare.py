@@ -125,7 +125,7 @@ def test_bad_arguments(tmp_path, arguments, message):
 def test_a_corpus_without_a_usable_story_is_an_error(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text("nonsense\n")
-    with pytest.raises(StorygenError, match="no usable story"):
+    with pytest.raises(StorygenError, match=r"no usable story in .*a\.jsonl; a\.jsonl:1: not valid JSON"):
         prepare.main(["--input", str(path), "--out", str(tmp_path / "x")])
     assert not (tmp_path / "x").exists()
 
@@ -143,7 +143,7 @@ def test_an_existing_folder_is_kept_unless_asked(tmp_path):
 def test_the_stories_themselves_are_never_overwritten(tmp_path):
     write_stories(tmp_path / "a.jsonl", [{"text": "A story."}])
     (tmp_path / "manifest.json").write_text("{}")
-    with pytest.raises(StorygenError, match="lie in each other"):
+    with pytest.raises(StorygenError, match="must not hold, be or lie in the input"):
         prepare.main(["--input", str(tmp_path), "--out", str(tmp_path), "--overwrite"])
     assert (tmp_path / "a.jsonl").exists()
 

@@ -319,7 +319,7 @@ def test_tokens_beyond_the_vocabulary_are_refused(data, tmp_path):
 
 def test_overwrite_never_deletes_what_is_not_a_run(data, tmp_path):
     """--out with a slip of the finger once emptied the corpus itself."""
-    with pytest.raises(StorygenError, match="lie in each other"):
+    with pytest.raises(StorygenError, match="must not hold, be or lie in the input"):
         train(data, data, "--steps", "1", "--overwrite")
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.txt").write_text("precious")
