@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from storygen.writer import load  # torch takes seconds to import; --help and bad settings don't need it
 
     stream = load(arguments.model, arguments.revision).stream(arguments.opening, arguments.title, config)
-    print(arguments.opening.rstrip(), end="", flush=True)
+    print(stream.opening, end="", flush=True)
     for piece in stream:
         print(piece, end="", flush=True)
     print()

@@ -14,10 +14,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from storygen.config import read_json, unknown_name
+from storygen.config import read_json
 from storygen.errors import StorygenError
 from storygen.folders import written_aside
-from storygen.models import ARCHITECTURES, LanguageModel, architecture_of, build_model
+from storygen.models import ARCHITECTURES, LanguageModel, build_model, config_from_dict, config_to_dict
 from storygen.tokenizers import Tokenizer, load_tokenizer
 
 CONFIG, WEIGHTS, TOKENIZER, TRAINING, CARD = (
@@ -62,14 +62,13 @@ def save(
         if name not in tied
     }
     _check_finite(directory / WEIGHTS, weights)
-    config = {"architecture": architecture_of(model.config), **model.config.to_dict()}
     with written_aside(directory) as work:
         try:
             save_file(weights, work / WEIGHTS, metadata={"format": "pt"})
         except SafetensorError as error:  # what the library makes of a full disk
             raise StorygenError(f"{directory / WEIGHTS} cannot be written: {error}") from None
         (work / WEIGHTS).chmod(0o644)  # the library lets nobody but the owner read it
-        (work / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        (work / CONFIG).write_text(json.dumps(config_to_dict(model.config), indent=2) + "\n", encoding="utf-8")
         tokenizer.save(work / TOKENIZER)
         (work / TRAINING).write_text(json.dumps(training or {}, indent=2) + "\n", encoding="utf-8")
         if card:
@@ -150,11 +149,8 @@ def _load_model(directory: Path) -> LanguageModel:
         raise StorygenError(
             f"{directory / CONFIG} has no field 'architecture'; it must be one of {', '.join(ARCHITECTURES)}"
         )
-    architecture = values.pop("architecture")
-    if not isinstance(architecture, str) or architecture not in ARCHITECTURES:
-        raise StorygenError(f"{directory / CONFIG}: {unknown_name('architecture', architecture, ARCHITECTURES)}")
     try:
-        config = ARCHITECTURES[architecture][0].from_dict(values)
+        config = config_from_dict(values)
     except StorygenError as error:
         raise StorygenError(f"{directory / CONFIG}: {error}") from None
     path = directory / WEIGHTS

@@ -42,8 +42,10 @@ class Result:
 class StoryStream:
     """An iterator over pieces of text; `result` is there once it is exhausted, `close()` stops early."""
 
-    def __init__(self, pieces: "Iterator[str]") -> None:
+    def __init__(self, pieces: "Iterator[str]", opening: str) -> None:
         self._pieces = pieces
+        self.opening = opening
+        """What the pieces continue."""
         self.result: Result | None = None
 
     def __iter__(self) -> "StoryStream":
@@ -91,7 +93,7 @@ class Writer:
         opening = opening.rstrip()  # a model continues with a space of its own
         title = title.strip()
         prompt, notes = self.prompt_tokens(opening, title)
-        return StoryStream(self._write(prompt, opening, title, config, tuple(notes)))
+        return StoryStream(self._write(prompt, opening, title, config, tuple(notes)), opening)
 
     def prompt_tokens(self, opening: str, title: str) -> tuple[list[int], list[str]]:
         """The tokens to continue, at most the context length, and notes on what had to be left out.

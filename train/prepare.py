@@ -131,15 +131,15 @@ def prepare(
     """Writes tokenizer, shards and manifest into the folder `out`, and returns the manifest."""
     sample, keywords, sources = Sample(config.sample_mb * 1_000_000), Keywords(), set()
     first_source = 2**64
-    first_reports: list[ReadReport] = []
-    for story in _read(train, "learning", first_reports):
+    reports: list[ReadReport] = []
+    for story in _read(train, "learning", reports):
         sample.add(story.text)
         first_source = min(first_source, _hash(story.source))
         if len(sources) < FEW_SOURCES:
             sources.add(story.source)
     texts = sample.texts
     if not texts:
-        why = [example for report in first_reports for example in report.examples[:1]]
+        why = [example for report in reports for example in report.examples[:1]]
         files = ", ".join(str(file.path) for file in train)
         raise StorygenError(f"no usable story in {files}" + "".join(f"; {reason}" for reason in why[:3]))
     for text in texts:
@@ -160,8 +160,7 @@ def prepare(
         return "valid" if _hash(story.source if by_source else story.text) < held_out else "train"
 
     packer = Packer(out, tokenizer, keywords, config.seed)
-    reports: list[ReadReport] = []
-    packer.add(_read(train, "packing", reports), split_of)
+    packer.add(_read(train, "packing"), split_of)
     for turn in range(1, max(file.times for file in train)):
         again = [file for file in train if file.times > turn]
         # A story that was held out stays out, however often its file is read.

@@ -19,7 +19,7 @@ from storygen.config import LSTMConfig, ModelConfig, TransformerConfig, unknown_
 from storygen.data.pack import PackedStories
 from storygen.errors import StorygenError
 from storygen.folders import output_folder
-from storygen.models import ARCHITECTURES, build_model
+from storygen.models import ARCHITECTURES, build_model, config_from_dict
 from storygen.tokenizers import load_tokenizer
 from storygen.training import checkpoint as checkpoints
 from storygen.training import log
@@ -94,11 +94,8 @@ def _model_config(arguments: argparse.Namespace, values: dict[str, Any], vocab_s
     values = {"architecture": "transformer", **values}
     if arguments.architecture:
         values["architecture"] = arguments.architecture
-    architecture = values.pop("architecture")
-    if not isinstance(architecture, str) or architecture not in ARCHITECTURES:
-        raise unknown_name("architecture", architecture, ARCHITECTURES)
     flags = {**settings_in(arguments, TransformerConfig), **settings_in(arguments, LSTMConfig)}
-    return ARCHITECTURES[architecture][0].from_dict({**values, **flags, "vocab_size": vocab_size})
+    return config_from_dict({**values, **flags, "vocab_size": vocab_size})
 
 
 def _parser() -> Parser:

@@ -111,7 +111,7 @@ class Arena:
         The battle can be judged only when this has come to its end with two stories.
         """
         streams = [self.writers[side.model].stream(battle.opening, battle.title, side.config) for side in battle.sides]
-        texts = [battle.opening.rstrip()] * 2
+        texts = [stream.opening for stream in streams]
         try:
             for pieces in in_step(streams):
                 texts = [text + piece for text, piece in zip(texts, pieces, strict=True)]

@@ -26,7 +26,7 @@ from storygen.data.batches import IGNORED, collate, cut_windows, epoch_batches
 from storygen.data.pack import PackedStories
 from storygen.errors import StorygenError
 from storygen.evaluation.likelihood import likelihood
-from storygen.models import LanguageModel, architecture_of
+from storygen.models import LanguageModel, config_to_dict
 from storygen.tokenizers import Tokenizer
 from storygen.training.checkpoint import Checkpoint, Progress, save_checkpoint
 from storygen.training.log import RunLog
@@ -89,11 +89,6 @@ class Trainer:
             "batch_tokens": config.batch_tokens,
             "batches of a step": config.accumulate * self.accelerator.num_processes,
         }
-
-    @property
-    def model_config(self) -> dict[str, Any]:
-        """The model's shape with the name of its architecture."""
-        return {"architecture": architecture_of(self.model.config), **self.model.config.to_dict()}
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Goes back to a checkpoint; log lines after it are dropped, as they will be written again."""
@@ -219,7 +214,8 @@ class Trainer:
             return
         stride = max(1, int(self.valid.length.sum()) // self.config.valid_tokens)
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        stories = range(len(self.valid))[::stride][rank::world]
+        chosen = range(0, len(self.valid), stride)
+        stories = chosen[rank::world]
         nats = text_bytes = 0.0
         if stories:
             pairs = ((self.valid.tokens(story), int(self.valid.text_bytes[story])) for story in stories)
@@ -231,9 +227,7 @@ class Trainer:
         best = math.inf if self.progress.best is None else self.progress.best
         if bits_per_byte < best:  # never true of a figure that is not a number
             self.progress.best = bits_per_byte
-            self._save_best(
-                {"valid_bits_per_byte": bits_per_byte, "valid_stories": len(range(len(self.valid))[::stride])}
-            )
+            self._save_best({"valid_bits_per_byte": bits_per_byte, "valid_stories": len(chosen)})
 
     def _save_best(self, metrics: dict[str, Any]) -> None:
         if self.accelerator.is_main_process:
@@ -244,7 +238,7 @@ class Trainer:
         manifest = self.train.manifest
         return {
             "recipe": {
-                "model": self.model_config,
+                "model": config_to_dict(self.model.config),
                 "train": self.config.to_dict(),
             },
             "corpus": {
@@ -272,7 +266,7 @@ class Trainer:
                 model=self.model.state_dict(),
                 optimizer=self.optimizer.state_dict(),
                 progress=self.progress,
-                model_config=self.model_config,
+                model_config=config_to_dict(self.model.config),
                 train_config=self.config.to_dict(),
                 identity=self.identity,
             )

@@ -1,6 +1,5 @@
 """The Compare tab: two stories side by side, written by nobody knows whom, and four verdicts."""
 
-import html
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,6 +8,7 @@ import gradio as gr
 
 from storygen.arena.battle import MAX_PROMPT, Arena, Reveal
 from storygen.errors import StorygenError
+from storygen.ui.events import QUIET, warn
 from storygen.ui.markdown import plain
 from storygen.ui.stream import paced
 
@@ -76,19 +76,19 @@ def build_compare_tab(arena: Arena) -> None:
             for left, right in paced(arena.fight(battle)):
                 yield left, right, *(gr.skip() for _ in range(5 + len(buttons)))
         except StorygenError as error:
-            gr.Warning(html.escape(str(error)))
-            yield "", "", "", "", "", plain(str(error)), gr.update(interactive=True), *locked
+            warn(error)
+            yield "", "", "", "", "", plain(str(error)), gr.skip(), *locked
             return
         ready = [gr.update(interactive=True)] * len(buttons)
         question = f"Which story on “{plain(title)}” is better?"
-        yield *(gr.skip() for _ in range(5)), question, gr.update(interactive=True), *ready
+        yield *(gr.skip() for _ in range(5)), question, gr.skip(), *ready
 
     def judge(verdict: str, battle: str, request: gr.Request) -> tuple[Any, ...]:
         """What the page shows after a click on a verdict; a refused one leaves everything on screen."""
         try:
             reveal = arena.judge(request.session_hash or "", battle, verdict)
         except StorygenError as error:
-            gr.Warning(html.escape(str(error)))
+            warn(error)
             return tuple(gr.skip() for _ in range(3 + len(buttons)))
         chosen = LABELS[verdict].lower()
         thanks = f"Thank you, your rating (“{chosen}”) is saved. Press New round to go on."
@@ -100,13 +100,10 @@ def build_compare_tab(arena: Arena) -> None:
         [*stories, *reveals, battle_id, status, go, *buttons],
         concurrency_id="generate",
         concurrency_limit=1,
-        show_progress="hidden",
-        api_visibility="private",
+        **QUIET,
     )
-
-    round_over.then(  # whatever happened, another round can be had
-        lambda: gr.update(interactive=True), None, go, queue=False, show_progress="hidden", api_visibility="private"
-    )
+    # Whatever happened, another round can be had.
+    round_over.then(lambda: gr.update(interactive=True), None, go, queue=False, **QUIET)
 
     def on_click(verdict: str) -> Callable[..., tuple[Any, ...]]:
         def click(battle: str, request: gr.Request) -> tuple[Any, ...]:
@@ -119,8 +116,7 @@ def build_compare_tab(arena: Arena) -> None:
             on_click(verdict),
             battle_id,
             [*reveals, status, *buttons],
-            show_progress="hidden",
-            api_visibility="private",
+            **QUIET,
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from storygen.config import STRATEGIES, GenerationConfig, field_of
+from storygen.ui.events import QUIET
 
 EXPLANATIONS = {
     "greedy": ("Greedy", "Always takes the most likely token. Safe, and soon repeats itself."),
@@ -31,7 +32,7 @@ class Settings:
 
     @property
     def inputs(self) -> list[Any]:
-        """The widgets in the order that `config` takes their values."""
+        """The widgets in the order that `config_of` takes their values."""
         return [self.strategy, *self.tunable, self.max_new_tokens, self.seed]
 
 
@@ -62,9 +63,7 @@ def build_settings() -> Settings:
     def show(chosen: str) -> list[Any]:
         return [EXPLANATIONS[chosen][1], *(gr.update(visible=name in STRATEGIES[chosen]) for name in TUNABLE)]
 
-    strategy.change(
-        show, strategy, [explanation, *tunable], queue=False, show_progress="hidden", api_visibility="private"
-    )
+    strategy.change(show, strategy, [explanation, *tunable], queue=False, **QUIET)
     return Settings(strategy, tunable, max_new_tokens, seed)
 
 

@@ -1,6 +1,5 @@
 """The Write tab: a title, an opening line, a model and a strategy, and a story that streams in."""
 
-import html
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from storygen.errors import StorygenError
+from storygen.ui.events import QUIET, warn
 from storygen.ui.markdown import plain
 from storygen.ui.settings import build_settings, config_of
 from storygen.ui.stream import paced
@@ -32,7 +32,7 @@ def write_story(
     stream = writer.stream(opening or "", title or "", config_of(*settings))
     started = time.monotonic()
     try:
-        yield from ((text, "Writing ...") for text in paced(_growing(stream, (opening or "").rstrip())))
+        yield from ((text, "Writing ...") for text in paced(_growing(stream, stream.opening)))
     finally:
         stream.close()
     yield stream.result.story, describe(stream.result, time.monotonic() - started)
@@ -87,7 +87,7 @@ def build_write_tab(writers: Mapping[str, Writer]) -> None:
         try:
             yield from write_story(writers, *values)
         except StorygenError as error:
-            gr.Warning(html.escape(str(error)))
+            warn(error)
             yield gr.skip(), plain(f"Nothing was written: {error}")
 
     begin = go.click(
@@ -95,8 +95,7 @@ def build_write_tab(writers: Mapping[str, Writer]) -> None:
         None,
         [go, stop, story, status],
         queue=False,
-        show_progress="hidden",
-        api_visibility="private",
+        **QUIET,
     )
     go.click(None, js=SHOW_STORY, api_visibility="private")
     writing = begin.then(
@@ -105,12 +104,10 @@ def build_write_tab(writers: Mapping[str, Writer]) -> None:
         [story, status],
         concurrency_id="generate",
         concurrency_limit=1,
-        show_progress="hidden",
-        api_visibility="private",
+        **QUIET,
     )
-    rest = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    writing.then(_idle, None, [go, stop], **rest)
-    stop.click(lambda: (*_idle(), "Stopped."), None, [go, stop, status], cancels=[writing], **rest)
+    writing.then(_idle, None, [go, stop], queue=False, **QUIET)
+    stop.click(lambda: (*_idle(), "Stopped."), None, [go, stop, status], cancels=[writing], queue=False, **QUIET)
 
 
 def _idle() -> tuple[Any, Any]:

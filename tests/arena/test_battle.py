@@ -154,6 +154,8 @@ class EmptyWriter:
 
 
 class EmptyStream:
+    opening = ""
+
     class result:
         text = "  \n"
 
