@@ -33,6 +33,8 @@ def add_settings(parser: argparse.ArgumentParser, config: type[Config], *, skip:
         extra: dict[str, Any] = {"default": argparse.SUPPRESS, "dest": field.name, "help": help_text}
         if kind is bool:
             extra["action"] = argparse.BooleanOptionalAction
+        elif typing.get_origin(kind) is tuple:
+            extra |= {"action": "append", "metavar": "TEXT", "help": help_text + "; may be given several times"}
         elif field.metadata["choices"]:
             extra["choices"] = field.metadata["choices"]
         else:

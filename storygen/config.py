@@ -117,6 +117,10 @@ def _checked(owner: str, field: dataclasses.Field, hint: Any, value: Any) -> Any
     low, high, choices = (field.metadata[key] for key in ("low", "high", "choices"))
     right = _allowed(hint, low, high, choices)
     error = StorygenError(f"{owner}.{field.name} is {_short(value)}; it must be {right}")
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, list | tuple) or len(value) > high or any(type(item) is not str for item in value):
+            raise error
+        return tuple(value)
     accepted = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if value is None and type(None) in accepted:
         return None
@@ -137,6 +141,8 @@ def _checked(owner: str, field: dataclasses.Field, hint: Any, value: Any) -> Any
 def _allowed(hint: Any, low: float | None, high: float | None, choices: tuple[str, ...] | None) -> str:
     if choices is not None:
         return "one of " + ", ".join(choices)
+    if typing.get_origin(hint) is tuple:
+        return f"a list of at most {high} texts"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     accepted = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     text = " or ".join("empty" if kind is type(None) else names.get(kind, str(kind)) for kind in accepted)
@@ -210,8 +216,15 @@ STRATEGIES: dict[str, tuple[str, ...]] = {
     "top_k": ("temperature", "top_k"),
     "top_p": ("temperature", "top_p"),
     "top_k_top_p": ("temperature", "top_k", "top_p"),
+    "min_p": ("temperature", "min_p"),
+    "typical": ("temperature", "typical_p"),
     "beam": ("num_beams", "length_penalty", "early_stopping"),
+    "diverse_beam": ("num_beams", "num_groups", "diversity_penalty", "length_penalty", "early_stopping"),
 }
+# Settings that go with every strategy: what they forbid or make less likely, and where a story ends.
+MODIFIERS = ("repetition_penalty", "no_repeat_ngram", "min_new_tokens", "stop", "full_sentence")
+MAX_ROW_TOKENS = 8000
+"""Most tokens that one request may make the model write, counted over all its beams."""
 
 
 @dataclass(frozen=True)
@@ -226,6 +239,13 @@ class GenerationConfig(Config):
     top_p: float = option(
         0.95, "Keep the smallest set of likeliest tokens whose probability reaches this.", low=0.0, high=1.0
     )
+    min_p: float = option(0.05, "Keep tokens at least this share as likely as the likeliest.", low=0.0, high=1.0)
+    typical_p: float = option(
+        0.95,
+        "Keep the tokens whose surprise is nearest to the average surprise, until their probability reaches this.",
+        low=0.0,
+        high=1.0,
+    )
     num_beams: int = option(4, "How many hypotheses beam search follows at once.", low=1, high=16)
     length_penalty: float = option(
         1.0, "Beam scores are divided by length to this power: above 0 favours longer stories.", low=-2.0, high=4.0
@@ -236,6 +256,27 @@ class GenerationConfig(Config):
         "none is possible (never).",
         choices=("true", "false", "never"),
     )
+    num_groups: int = option(
+        2, "Diverse beams: the beams search in this many groups, each away from those before it.", low=1, high=16
+    )
+    diversity_penalty: float = option(
+        1.0,
+        "Diverse beams: taken off a token's log-probability for each earlier group that chose it.",
+        low=0.0,
+        high=20.0,
+    )
+    repetition_penalty: float = option(
+        1.0,
+        "Log-probabilities of words already written are multiplied by this: above 1 makes them rarer.",
+        low=1.0,
+        high=3.0,
+    )
+    no_repeat_ngram: int = option(0, "No run of this many tokens is written twice; 0 allows it.", low=0, high=20)
+    min_new_tokens: int = option(0, "The story may not end before it has this many tokens.", low=0, high=2000)
+    stop: tuple[str, ...] = option(
+        (), "The story ends before the first of these texts; they are not part of it.", high=8
+    )
+    full_sentence: bool = option(False, "Cut the story after its last whole sentence if it ends in the middle of one.")
     max_new_tokens: int = option(
         200, "The story ends here at the latest; a token is about four letters.", low=1, high=2000
     )
@@ -243,7 +284,28 @@ class GenerationConfig(Config):
         None, "Same seed, settings and model: same story. Empty draws a new one.", low=0, high=2**31 - 1
     )
 
+    def check(self) -> None:
+        if self.min_new_tokens > self.max_new_tokens:
+            self.refuse("min_new_tokens", f"it must be at most max_new_tokens ({self.max_new_tokens})")
+        if self.strategy == "diverse_beam" and self.num_beams % self.num_groups:
+            self.refuse("num_groups", f"num_beams ({self.num_beams}) must be a multiple of it")
+        if self.rows * self.max_new_tokens > MAX_ROW_TOKENS:
+            right = f"with {self.rows} beams it must be at most {MAX_ROW_TOKENS // self.rows}"
+            self.refuse("max_new_tokens", right)
+        if "" in self.stop or any(len(text) > 100 for text in self.stop):
+            self.refuse("stop", "each text must have 1 to 100 characters")
+
     @property
     def settings(self) -> tuple[str, ...]:
         """Names of the fields that the chosen strategy uses."""
         return STRATEGIES[self.strategy]
+
+    @property
+    def is_beam(self) -> bool:
+        """Whether the strategy follows several hypotheses and knows its story only at the end."""
+        return "num_beams" in self.settings
+
+    @property
+    def rows(self) -> int:
+        """How many sequences the model works on for it at once."""
+        return self.num_beams if self.is_beam else 1

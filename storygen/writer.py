@@ -1,15 +1,28 @@
 """A writer: a trained model that turns a title and an opening into a story, whole or piece by piece."""
 
 import secrets
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from storygen import artifact
 from storygen.config import GenerationConfig
-from storygen.decoding import Token, generate_tokens
+from storygen.decoding import Engine, Generation, Hypothesis, Token
+from storygen.decoding.stepper import single_threaded
+from storygen.endings import Ending
 from storygen.errors import StorygenError
 from storygen.tokenizers import StreamDecoder
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One of the stories that a beam search has found."""
+
+    text: str
+    score: float
+    """What the search ranks by: the log-probability, after modifiers, over length to the power of length_penalty."""
+    finish_reason: str
+    tokens: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -22,16 +35,30 @@ class Result:
     """The opening as the model continued it (without trailing white space)."""
     title: str
     finish_reason: str
-    """`end`: the model ended the story; `length`: `max_new_tokens` were reached; `context`: it can't read further."""
+    """`end`: the model ended the story; `stop`: a stop text came; `length`: `max_new_tokens` were reached; `context`:
+    it can't read further; `exhausted`: the settings left no token to choose from."""
     seed: int
     config: GenerationConfig
     model: str
     revision: str
     tokens: tuple[int, ...]
+    """All that were generated: the end token and what was cut off the text too."""
     logprobs: tuple[float, ...]
-    """Log-probability of each token under the model, before any filter."""
+    """Log-probability of each token under the model, before any modifier or filter."""
     notes: tuple[str, ...] = ()
     """What the user should know, for instance that a long opening was cut."""
+    candidates: tuple[Candidate, ...] = ()
+    """All that a beam search has finished, best first; the first is the text."""
+    explained: tuple[Token, ...] = ()
+    """The tokens with entropy and alternatives, if that was asked for; a beam search has none."""
+    seconds: float = field(default=0.0, compare=False)
+    """From the request to the last token, waiting for other requests included."""
+    seconds_to_first_token: float = field(default=0.0, compare=False)
+
+    @property
+    def tokens_per_second(self) -> float:
+        """How fast it was written."""
+        return len(self.tokens) / self.seconds if self.seconds else 0.0
 
     @property
     def story(self) -> str:
@@ -69,18 +96,27 @@ class Writer:
     def __init__(self, loaded: artifact.Artifact) -> None:
         self.artifact = loaded
         self.model, self.tokenizer, self.name = loaded.model, loaded.tokenizer, loaded.name
+        self.engine = Engine(self.model, self.tokenizer.end_id)
 
-    def generate(self, opening: str = "", title: str = "", config: GenerationConfig | None = None) -> Result:
-        """A whole story. `title` may be a title, a prompt or a few keywords; all parts may be empty."""
-        stream = self.stream(opening, title, config)
+    def generate(
+        self, opening: str = "", title: str = "", config: GenerationConfig | None = None, explain: bool = False
+    ) -> Result:
+        """A whole story. `title` may be a title, a prompt or a few keywords; all parts may be empty.
+
+        With `explain` the result tells what else each token could have been.
+        """
+        stream = self.stream(opening, title, config, explain)
         for _ in stream:
             pass
         return stream.result
 
-    def stream(self, opening: str = "", title: str = "", config: GenerationConfig | None = None) -> StoryStream:
+    def stream(
+        self, opening: str = "", title: str = "", config: GenerationConfig | None = None, explain: bool = False
+    ) -> StoryStream:
         """The same story piece by piece; the pieces add up to `Result.text`.
 
-        A piece is empty while a character is incomplete, or while beam search still looks for its story.
+        A piece is empty while the request waits for its turn, a character is incomplete, text is held back that may
+        have to be cut, or beam search still looks for its story. Raises StorygenError if too many requests wait.
         """
         for name, value in (("opening", opening), ("title", title)):
             if not isinstance(value, str):
@@ -93,7 +129,8 @@ class Writer:
         opening = opening.rstrip()  # a model continues with a space of its own
         title = title.strip()
         prompt, notes = self.prompt_tokens(opening, title)
-        return StoryStream(self._write(prompt, opening, title, config, tuple(notes)), opening)
+        generation = self.engine.submit(prompt, config, self._stops_at(config.stop), explain)
+        return StoryStream(self._write(generation, opening, title, config, tuple(notes)), opening)
 
     def prompt_tokens(self, opening: str, title: str) -> tuple[list[int], list[str]]:
         """The tokens to continue, at most the context length, and notes on what had to be left out.
@@ -118,25 +155,44 @@ class Writer:
             notes.append(f"the opening is longer than the model can see: only its last {len(body)} tokens were read")
         return [*head, *body], notes
 
+    def _stops_at(self, stop: Sequence[str]) -> Callable[[Sequence[int]], bool] | None:
+        """Tells from the tokens written so far whether a stop text has just been completed."""
+        if not stop:
+            return None
+        longest = max(len(text.encode()) for text in stop)
+
+        def is_over(tokens: Sequence[int]) -> bool:
+            first, size = len(tokens) - 1, 0
+            while first and size < longest:  # the last token, and enough before it to hold the longest stop text
+                first -= 1
+                size += len(self.tokenizer.token_bytes[tokens[first]])
+            text = self.tokenizer.decode(tokens[first:])
+            return any(each in text for each in stop)
+
+        return is_over
+
     def _write(
-        self, prompt: list[int], opening: str, title: str, config: GenerationConfig, notes: tuple[str, ...]
+        self, generation: Generation, opening: str, title: str, config: GenerationConfig, notes: tuple[str, ...]
     ) -> Iterator[str]:
-        decoder = StreamDecoder(self.tokenizer)
+        decoder, ending = StreamDecoder(self.tokenizer), Ending(config.stop, config.full_sentence)
         tokens: list[Token] = []
         pieces: list[str] = []
-        for token in generate_tokens(self.model, prompt, config, self.tokenizer.end_id):
-            piece = ""
-            if token is not None:
-                tokens.append(token)
-                piece = decoder.push(token.id)
-                pieces.append(piece)
-            yield piece
-        if piece := decoder.finish():
+        try:
+            for token in generation:
+                piece = ""
+                if token is not None:
+                    tokens.append(token)
+                    piece = ending.push(decoder.push(token.id))
+                    pieces.append(piece)
+                yield piece
+        finally:
+            generation.cancel()
+        reason = generation.finish_reason
+        if reason == "cancelled":
+            raise StorygenError("the story was given up before it was finished, as the model is being closed")
+        if piece := ending.push(decoder.finish()) + ending.finish(reason == "end"):
             pieces.append(piece)
             yield piece
-        reason = "length" if len(tokens) == config.max_new_tokens else "context"
-        if tokens and tokens[-1].id == self.tokenizer.end_id:
-            reason = "end"
         return Result(
             text="".join(pieces),
             opening=opening,
@@ -149,9 +205,21 @@ class Writer:
             tokens=tuple(token.id for token in tokens),
             logprobs=tuple(token.logprob for token in tokens),
             notes=notes,
+            candidates=tuple(self._candidate(hypothesis, config) for hypothesis in generation.hypotheses),
+            explained=tuple(token for token in tokens if token.alternatives),
+            seconds=generation.seconds,
+            seconds_to_first_token=generation.seconds_to_first_token,
         )
+
+    def _candidate(self, hypothesis: Hypothesis, config: GenerationConfig) -> Candidate:
+        ending = Ending(config.stop, config.full_sentence)
+        text = ending.push(self.tokenizer.decode(hypothesis.tokens))
+        text += ending.finish(hypothesis.finish_reason == "end")
+        score = hypothesis.score(config.length_penalty)
+        return Candidate(text, score, hypothesis.finish_reason, hypothesis.tokens)
 
 
 def load(path_or_repo: str | Path, revision: str | None = None) -> Writer:
     """The writer in a local folder or a Hub repository; StorygenError says what does not fit."""
-    return Writer(artifact.load(path_or_repo, revision))
+    with single_threaded():
+        return Writer(artifact.load(path_or_repo, revision))

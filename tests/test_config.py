@@ -2,11 +2,13 @@ import dataclasses
 
 import pytest
 
-from storygen.config import STRATEGIES, GenerationConfig, LSTMConfig, TransformerConfig, field_of
+from storygen.config import MODIFIERS, STRATEGIES, GenerationConfig, LSTMConfig, TransformerConfig, field_of
 from storygen.errors import StorygenError
 
 
-@pytest.mark.parametrize("config", [TransformerConfig(), LSTMConfig(dropout=0.25), GenerationConfig(seed=7)])
+@pytest.mark.parametrize(
+    "config", [TransformerConfig(), LSTMConfig(dropout=0.25), GenerationConfig(seed=7, stop=("a", "b"))]
+)
 def test_json_round_trip(config):
     assert type(config).from_json(config.to_json()) == config
 
@@ -33,6 +35,19 @@ def test_unknown_key_is_refused_with_the_nearest_one():
         ({"seed": -1}, r"seed is -1; it must be a whole number or empty from 0"),
         ({"strategy": "topp"}, r"'topp'; did you mean 'top_p'\? known: greedy, sample"),
         ({"strategy": None}, r"strategy is None"),
+        ({"min_p": 1.5}, r"min_p is 1.5; it must be a number from 0.0 to 1.0"),
+        ({"typical_p": -0.1}, r"typical_p is -0.1"),
+        ({"repetition_penalty": 0.5}, r"repetition_penalty is 0.5; it must be a number from 1.0 to 3.0"),
+        ({"min_new_tokens": 201}, r"min_new_tokens is 201; it must be at most max_new_tokens \(200\)"),
+        ({"stop": "The end"}, r"stop is 'The end'; it must be a list of at most 8 texts"),
+        ({"stop": ["x"] * 9}, r"must be a list of at most 8 texts"),
+        ({"stop": [1]}, r"must be a list of at most 8 texts"),
+        ({"stop": [""]}, r"each text must have 1 to 100 characters"),
+        (
+            {"strategy": "diverse_beam", "num_beams": 4, "num_groups": 3},
+            r"num_groups is 3; num_beams \(4\) must be a mul",
+        ),
+        ({"strategy": "beam", "num_beams": 16, "max_new_tokens": 501}, r"with 16 beams it must be at most 500"),
     ],
 )
 def test_bad_value_names_field_value_and_what_is_right(changes, message):
@@ -61,6 +76,11 @@ def test_contradictory_shape_is_refused():
         TransformerConfig(hidden_size=12, num_heads=4)
 
 
+def test_only_beams_multiply_the_tokens():
+    """The number of beams is left over in the settings when another strategy is chosen."""
+    assert GenerationConfig(strategy="top_p", num_beams=16, max_new_tokens=2000).rows == 1
+
+
 def test_configs_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         GenerationConfig().top_k = 3
@@ -74,6 +94,6 @@ def test_every_field_explains_itself(config):
 
 
 def test_strategies_name_only_existing_settings():
-    for names in STRATEGIES.values():
+    for names in (*STRATEGIES.values(), MODIFIERS):
         for name in names:
             field_of(GenerationConfig, name)

@@ -4,6 +4,7 @@ import sys
 import pytest
 
 import storygen
+from storygen.config import STRATEGIES
 from storygen.errors import StorygenError
 
 CONFIG = storygen.GenerationConfig(max_new_tokens=30, seed=7)
@@ -14,9 +15,10 @@ def writer(request, model_folders):
     return storygen.load(model_folders / request.param)
 
 
-@pytest.mark.parametrize("strategy", ["greedy", "sample", "top_k", "top_p", "top_k_top_p", "beam"])
-def test_streamed_pieces_add_up_to_the_text(writer, strategy):
-    config = CONFIG.replace(strategy=strategy)
+@pytest.mark.parametrize("endings", [{}, {"stop": ("e", "th"), "full_sentence": True}], ids=["plain", "cut"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_streamed_pieces_add_up_to_the_text(writer, strategy, endings):
+    config = CONFIG.replace(strategy=strategy, **endings)
     stream = writer.stream("Once upon a time", config=config)
     pieces = list(stream)
     result = writer.generate("Once upon a time", config=config)
@@ -82,10 +84,79 @@ def test_odd_openings(writer, opening):
 
 def test_beam_search_can_be_given_up_while_it_searches(writer):
     """One uninterruptible search would hold the model for all others after Stop."""
-    stream = writer.stream(config=CONFIG.replace(strategy="beam", max_new_tokens=2000))
+    stream = writer.stream(config=CONFIG.replace(strategy="beam", max_new_tokens=2000, min_new_tokens=2000))
     assert [next(stream) for _ in range(5)] == [""] * 5
     stream.close()
     assert list(stream) == []
+
+
+@pytest.mark.parametrize("strategy", ["top_p", "beam", "diverse_beam"])
+def test_a_stop_text_ends_the_story_before_it(writer, strategy):
+    """Also one that spans tokens; and the model does not write on unseen after it."""
+    config = CONFIG.replace(strategy=strategy, max_new_tokens=60)
+    plain = writer.generate(config=config)
+    stop = plain.text[20:24]
+    result = writer.generate(config=config.replace(stop=(stop, "never seen in any story")))
+    assert stop not in result.text
+    assert all(stop not in candidate.text for candidate in result.candidates)
+    if strategy == "top_p":  # a beam search may find a better story without it
+        assert result.finish_reason == "stop"
+        assert result.text == plain.text[: plain.text.index(stop)]
+        assert len(result.tokens) < len(plain.tokens)
+        assert stop in writer.tokenizer.decode(result.tokens)
+        assert stop not in writer.tokenizer.decode(result.tokens[:-1])
+
+
+def test_the_opening_may_hold_a_stop_text(writer):
+    """Only what is written counts: a story about a wolf can be asked to stop at the next wolf."""
+    config = CONFIG.replace(stop=("Once",))
+    assert writer.generate("Once", config=config) == writer.generate("Once", config=config)
+    assert len(writer.generate("Once", config=config).tokens) > 1
+
+
+def test_a_long_stop_text_with_wide_characters(writer):
+    text = writer.tokenizer.decode(writer.generate(config=CONFIG).tokens)
+    assert writer.generate(config=CONFIG.replace(stop=("🦊" * 100,))).text == text
+
+
+def test_beam_search_tells_all_that_it_found(writer):
+    result = writer.generate("Once", config=CONFIG.replace(strategy="beam", num_beams=4))
+    assert len(result.candidates) == 4
+    assert result.candidates[0].text == result.text
+    assert len({candidate.tokens for candidate in result.candidates}) == 4
+    scores = [candidate.score for candidate in result.candidates]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] == pytest.approx(sum(result.logprobs) / len(result.tokens))
+    assert writer.generate("Once", config=CONFIG).candidates == ()
+
+
+def test_a_result_can_explain_each_token(writer):
+    result = writer.generate("Once", config=CONFIG, explain=True)
+    assert result.text == writer.generate("Once", config=CONFIG).text
+    assert len(result.explained) == len(result.tokens)
+    for token, chosen, logprob in zip(result.explained, result.tokens, result.logprobs, strict=True):
+        assert (token.id, token.logprob) == (chosen, logprob)
+        assert len(token.alternatives) == 5
+        assert token.alternatives[0][1] >= logprob - 1e-6
+        assert token.entropy > 0
+
+
+def test_a_result_tells_how_fast_it_was(writer):
+    result = writer.generate(config=CONFIG)
+    assert 0 < result.seconds_to_first_token <= result.seconds
+    assert result.tokens_per_second == pytest.approx(len(result.tokens) / result.seconds)
+
+
+def test_too_many_requests_are_refused_before_anything_is_shown(writer):
+    config, streams, message = CONFIG.replace(max_new_tokens=2000), [], None
+    while message is None and len(streams) < 200:
+        try:
+            streams.append(writer.stream(config=config))
+        except StorygenError as error:
+            message = str(error)
+    assert message == "64 requests are waiting already; try again in a moment"
+    streams.clear()
+    assert writer.generate(config=CONFIG).tokens
 
 
 def test_settings_of_another_type(writer):

@@ -13,6 +13,9 @@ class NoState(State):
     def select(self, rows):
         return self
 
+    def join(self, other):
+        return self
+
 
 class Bigram(LanguageModel):
     """The next token depends on the last one alone, with the probabilities of a table (vocab, vocab)."""

@@ -1,6 +1,7 @@
 """Makes a trained model ready for others: `python -m train.publish checkpoint runs/x/best checkpoints/x --corpus ...`.
 
 Measures it on validation files, draws samples with fixed seeds, and writes both into training.json and the model card.
+`python -m train.publish export checkpoints/x out --format transformers` writes it for another library to load.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from storygen.card import build_card
 from storygen.cli import Parser, run
 from storygen.config import GenerationConfig
 from storygen.errors import StorygenError
+from storygen.export import FORMATS, GENERATION
 from storygen.folders import output_folder
 from storygen.writer import Writer
 from train.evaluate import measure, named, read_texts, text_files
@@ -43,6 +45,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     checkpoint.add_argument("--seeds", nargs=len(SAMPLES), type=int, default=[1, 2, 3], help="of the samples")
     checkpoint.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
     checkpoint.set_defaults(run=publish_checkpoint)
+    export = commands.add_parser("export", help="write a model in the format of another library")
+    export.add_argument("model", type=Path, help="folder or Hub repository of the model")
+    export.add_argument("out", type=Path, help="folder to write")
+    export.add_argument("--format", choices=FORMATS, required=True, help="whose library is to load it")
+    export.add_argument("--overwrite", action="store_true", help="replace OUT if it is an earlier export")
+    export.set_defaults(run=publish_export)
     arguments = parser.parse_args(argv)
     arguments.run(arguments)
 
@@ -69,6 +77,13 @@ def publish_checkpoint(arguments: argparse.Namespace) -> None:
     print(f"written to {arguments.out}; weights are {size / 1e6:.1f} MB")
     if size > MAX_WEIGHTS:
         print(f"note: weights over {MAX_WEIGHTS / 1e6:.0f} MB belong on the Hub, not into a git repository")
+
+
+def publish_export(arguments: argparse.Namespace) -> None:
+    """Writes `out`: weights, shape and tokenizer of the model as the library named by `format` reads them."""
+    out = output_folder(arguments.out, arguments.overwrite, (GENERATION,), [arguments.model])
+    layout = FORMATS[arguments.format](artifact.load(arguments.model), out)
+    print(f"written to {arguments.out} as {layout}")
 
 
 def draw_sample(writer: Writer, title: str, opening: str, seed: int) -> dict[str, Any]:

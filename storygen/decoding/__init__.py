@@ -1,7 +1,9 @@
-"""From logits to tokens: filters, beam search, and the loop that streams."""
+"""From logits to tokens: modifiers, filters, sampling, beam search, and the engine for many at once."""
 
-from storygen.decoding.beam import Hypothesis, beam_search
-from storygen.decoding.filters import FILTERS, choose, filter_logits
-from storygen.decoding.generate import Token, generate_tokens
+from storygen.decoding.beam import BeamSearch, Hypothesis
+from storygen.decoding.engine import Engine
+from storygen.decoding.filters import FILTERS, filter_logits
+from storygen.decoding.request import Generation, Token
+from storygen.decoding.sampling import choose
 
-__all__ = ["FILTERS", "Hypothesis", "Token", "beam_search", "choose", "filter_logits", "generate_tokens"]
+__all__ = ["FILTERS", "BeamSearch", "Engine", "Generation", "Hypothesis", "Token", "choose", "filter_logits"]

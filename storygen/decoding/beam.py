@@ -3,98 +3,166 @@
 The rules are those of `transformers`' generate: scores are sums of log-probabilities divided by length to the power of
 `length_penalty`; the length counts the end token and not the prompt; a hypothesis that reaches the length limit is
 finished like any other. Of the 2 * num_beams candidates of a step only the first num_beams may finish; the rest keep
-beams alive.
+beams alive. Modifiers act on the log-probabilities that are summed.
 """
 
-from collections.abc import Generator, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
+from torch import Tensor
 
-from storygen.models import LanguageModel
+from storygen.config import GenerationConfig
+from storygen.decoding.modifiers import modify
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A sequence of generated tokens (the end token included) and the log-probability of each."""
+    """A sequence of generated tokens, the end token included."""
 
     tokens: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
+    """Log-probability of each token under the model itself."""
     total: float = 0.0
-
-    def extended(self, token: int, total: float) -> "Hypothesis":
-        """The hypothesis with one more token, which brings its log-probability to `total`."""
-        return Hypothesis((*self.tokens, token), (*self.logprobs, total - self.total), total)
+    """What the search has summed: log-probabilities after modifiers and, in groups, the diversity penalty."""
+    finish_reason: str = ""
 
     def score(self, length_penalty: float) -> float:
         """What hypotheses are ranked by."""
-        return self.total / len(self.tokens) ** length_penalty
+        return self.total / max(1, len(self.tokens)) ** length_penalty
 
 
-def beam_search(*arguments: Any, **settings: Any) -> list[Hypothesis]:
-    """The best finished hypotheses, at most `num_beams`, best first. Takes what `search_steps` takes."""
-    steps = search_steps(*arguments, **settings)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
+class BeamSearch:
+    """One search. It is told the log-probabilities of its rows and says which rows go on, and with which tokens.
 
-
-@torch.inference_mode()  # PyTorch leaves the mode at each yield and enters it again after
-def search_steps(
-    model: LanguageModel,
-    prompt: Sequence[int],
-    end_id: int,
-    num_beams: int,
-    max_new_tokens: int,
-    length_penalty: float = 1.0,
-    early_stopping: str = "false",
-) -> Generator[None, None, list[Hypothesis]]:
-    """Beam search that yields after each step, so that it can be given up, and returns the finished hypotheses.
-
-    `early_stopping`: "true" ends when num_beams are finished; "false" when the best running one, at its present length,
-    does not beat the worst finished; "never" when it could not at any length up to the limit.
+    In groups (diverse beam search, Vijayakumar et al. 2018) each group is a search of its own with a share of the
+    beams; a token loses `diversity_penalty` for each time that earlier groups have chosen it at the same step.
     """
-    device = next(model.parameters()).device
-    logits, state = model(torch.tensor([prompt], device=device))
-    running = [Hypothesis()]
-    finished: list[Hypothesis] = []
-    for length in range(1, max_new_tokens + 1):
-        logprobs = logits[:, -1].float().log_softmax(dim=-1).cpu()
-        totals = logprobs + torch.tensor([hypothesis.total for hypothesis in running])[:, None]  # (beams, vocab)
-        best = totals.flatten().topk(min(2 * num_beams, totals.numel()))
+
+    def __init__(
+        self,
+        prompt: Sequence[int],
+        end_id: int,
+        config: GenerationConfig,
+        max_new_tokens: int | None = None,
+        is_over: Callable[[Sequence[int]], bool] | None = None,
+    ) -> None:
+        self.prompt, self.end_id, self.config, self.is_over = prompt, end_id, config, is_over
+        self.max_new_tokens = config.max_new_tokens if max_new_tokens is None else max_new_tokens
+        groups = config.num_groups if config.strategy == "diverse_beam" else 1
+        self.width = config.num_beams // groups
+        """Beams of each group."""
+        self.groups = [Group([Hypothesis()], []) for _ in range(groups)]
+        self.length = 0
+
+    @property
+    def rows(self) -> list[Hypothesis]:
+        """The running hypotheses, one for each row that the model works on."""
+        return [hypothesis for group in self.groups for hypothesis in group.running]
+
+    @property
+    def finished(self) -> list[Hypothesis]:
+        """The finished hypotheses of all groups, best first."""
+        found = [hypothesis for group in self.groups for hypothesis in group.finished]
+        return sorted(found, key=lambda h: -h.score(self.config.length_penalty))
+
+    def advance(self, logprobs: Tensor) -> tuple[list[int], list[int]]:
+        """Takes a step: the log-probabilities (rows, vocab) after each row, to (parents, tokens) of the rows after it.
+
+        At the first step all groups stand on one row, the prompt's. No rows are returned when the search is over.
+        """
+        self.length += 1
         parents: list[int] = []
-        extended: list[Hypothesis] = []
+        tokens: list[int] = []
+        chosen: Counter[int] = Counter()
+        first = 0
+        for group in self.groups:
+            count = len(group.running)
+            mine = logprobs[:1] if self.length == 1 else logprobs[first : first + count]
+            offset, first = (0 if self.length == 1 else first), first + count
+            if not count:
+                continue
+            rows, newest = self._advance_group(group, mine, chosen)
+            parents += [offset + row for row in rows]
+            tokens += [hypothesis.tokens[-1] for hypothesis in group.running]
+            chosen.update(token for token in newest if token != self.end_id)  # stories may end at the same time
+        return parents, tokens
+
+    def _advance_group(self, group: "Group", logprobs: Tensor, chosen: Counter[int]) -> tuple[list[int], list[int]]:
+        """Takes the group's step: which of its rows each running hypothesis extends, and the tokens taken."""
+        scores = self._scores(group.running, logprobs, chosen)
+        totals = scores + torch.tensor([hypothesis.total for hypothesis in group.running])[:, None]  # (beams, vocab)
+        best = totals.flatten().topk(min(2 * self.width, totals.numel()))
+        last = self.length == self.max_new_tokens
+        rows: list[int] = []
+        newest: list[int] = []
+        running: list[Hypothesis] = []
         for rank, (total, index) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True)):
-            parent, token = divmod(index, totals.shape[1])
-            hypothesis = running[parent].extended(token, total)
-            if token == end_id or length == max_new_tokens:
-                if rank < num_beams:
-                    finished.append(hypothesis)
-            elif len(extended) < num_beams:
-                parents.append(parent)
-                extended.append(hypothesis)
-        finished = sorted(finished, key=lambda h: -h.score(length_penalty))[:num_beams]
-        running = extended
-        if not running or (
-            len(finished) == num_beams
-            and _is_over(running[0], finished[-1], length, max_new_tokens, length_penalty, early_stopping)
-        ):
-            break
-        state = state.select(torch.tensor(parents, device=device))
-        logits, state = model(torch.tensor([[h.tokens[-1]] for h in running], device=device), state)
-        yield
-    return finished
+            if total == float("-inf"):
+                break  # banned, like all that follow
+            row, token = divmod(index, totals.shape[1])
+            parent = group.running[row]
+            tokens = (*parent.tokens, token)
+            reason = self._finish_reason(tokens, last)
+            if reason and rank >= self.width:
+                continue
+            if not reason and len(running) == self.width:
+                continue
+            newest.append(token)
+            grown = Hypothesis(tokens, (*parent.logprobs, float(logprobs[row, token])), total, reason)
+            if reason:
+                group.finished.append(grown)
+            else:
+                rows.append(row)
+                running.append(grown)
+        if not running and not group.finished:  # everything is banned: what there is must do
+            group.finished = [
+                Hypothesis(parent.tokens, parent.logprobs, parent.total, "exhausted") for parent in group.running
+            ]
+        group.finished = sorted(group.finished, key=lambda h: -h.score(self.config.length_penalty))[: self.width]
+        if len(group.finished) == self.width and running and self._is_settled(running[0], group.finished[-1]):
+            rows, running = [], []
+        group.running = running
+        return rows, newest
+
+    def _scores(self, running: list[Hypothesis], logprobs: Tensor, chosen: Counter[int]) -> Tensor:
+        """The log-probabilities (beams, vocab) that the search goes by."""
+        scores = torch.stack(
+            [
+                modify(row, self.prompt, hypothesis.tokens, self.end_id, self.config)
+                for row, hypothesis in zip(logprobs, running, strict=True)
+            ]
+        )
+        if chosen:
+            taken = torch.tensor([*chosen])
+            scores[:, taken] -= self.config.diversity_penalty * torch.tensor([*chosen.values()], dtype=scores.dtype)
+        return scores
+
+    def _finish_reason(self, tokens: tuple[int, ...], last: bool) -> str:
+        if tokens[-1] == self.end_id:
+            return "end"
+        if self.is_over is not None and self.is_over(tokens):
+            return "stop"
+        return "length" if last else ""
+
+    def _is_settled(self, best: Hypothesis, worst: Hypothesis) -> bool:
+        """Whether a group's search ends: `best` of the running against `worst` of a full set of finished hypotheses.
+
+        `early_stopping` "true": always; "false": unless the best running one beats it at its present length; "never":
+        unless it could at some length up to the limit.
+        """
+        config, length = self.config, self.length
+        if config.early_stopping == "true":
+            return True
+        if config.early_stopping == "never" and config.length_penalty > 0:
+            length = self.max_new_tokens
+        return best.total / length**config.length_penalty <= worst.score(config.length_penalty)
 
 
-def _is_over(
-    best: Hypothesis, worst: Hypothesis, length: int, max_length: int, length_penalty: float, early_stopping: str
-) -> bool:
-    """Whether search ends: `best` of the running against `worst` of a full set of finished hypotheses."""
-    if early_stopping == "true":
-        return True
-    if early_stopping == "never" and length_penalty > 0:
-        length = max_length
-    return best.total / length**length_penalty <= worst.score(length_penalty)
+@dataclass
+class Group:
+    """The beams that search together."""
+
+    running: list[Hypothesis]
+    finished: list[Hypothesis]

@@ -1,6 +1,7 @@
 """What a language model offers to decoding, evaluation and training, whatever is inside."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
@@ -8,11 +9,19 @@ from storygen.config import ModelConfig
 
 
 class State(ABC):
-    """What a model must remember of the tokens it has seen: one row for each sequence of the batch."""
+    """What a model must remember of the tokens it has seen: one row for each sequence of the batch.
+
+    A state is used up by what it is given to: `forward`, `select` and `join` may write into its memory, and only what
+    they return goes on.
+    """
 
     @abstractmethod
-    def select(self, rows: Tensor) -> "State":
-        """The state of the given rows (int64), in that order: repeats, drops and reorders sequences of the batch."""
+    def select(self, rows: Sequence[int]) -> "State":
+        """The state of the given rows, in that order: repeats, drops and reorders sequences of the batch."""
+
+    @abstractmethod
+    def join(self, other: "State") -> "State":
+        """The rows of this state and after them those of the other, which may have read more tokens or fewer."""
 
 
 class LanguageModel(nn.Module, ABC):

@@ -1,6 +1,7 @@
 """An LSTM language model with its gates written out (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000)."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from storygen.config import LSTMConfig
 from storygen.models.base import LanguageModel, State
+from storygen.models.linear import Linear
 
 
 @dataclass(frozen=True)
@@ -17,8 +19,12 @@ class LSTMState(State):
     hidden: Tensor
     cell: Tensor
 
-    def select(self, rows: Tensor) -> "LSTMState":
-        return LSTMState(self.hidden[:, rows], self.cell[:, rows])
+    def select(self, rows: Sequence[int]) -> "LSTMState":
+        chosen = torch.tensor(rows, device=self.hidden.device)
+        return LSTMState(self.hidden[:, chosen], self.cell[:, chosen])
+
+    def join(self, other: "LSTMState") -> "LSTMState":
+        return LSTMState(torch.cat((self.hidden, other.hidden), dim=1), torch.cat((self.cell, other.cell), dim=1))
 
 
 def lstm_step(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,8 +77,8 @@ class LSTM(LanguageModel):
         sizes = [config.embedding_size] + [config.hidden_size] * config.num_layers
         self.layers = nn.ModuleList(LSTMLayer(size, config.hidden_size) for size in sizes[:-1])
         self.dropout = nn.Dropout(config.dropout)
-        self.projection = nn.Linear(config.hidden_size, config.embedding_size, bias=False)
-        self.head = nn.Linear(config.embedding_size, config.vocab_size, bias=False)
+        self.projection = Linear(config.hidden_size, config.embedding_size)
+        self.head = Linear(config.embedding_size, config.vocab_size)
         nn.init.normal_(self.embedding.weight, std=0.1)
         nn.init.normal_(self.head.weight, std=0.1)
         nn.init.normal_(self.projection.weight, std=1 / math.sqrt(config.hidden_size))

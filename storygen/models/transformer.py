@@ -6,7 +6,7 @@ rotary positions (Su et al. 2021), SwiGLU (Shazeer 2020), no biases, tied embedd
 """
 
 import math
-from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,13 @@ from torch import Tensor, nn
 
 from storygen.config import TransformerConfig
 from storygen.errors import StorygenError
-from storygen.models.base import LanguageModel, State
+from storygen.models.base import LanguageModel
+from storygen.models.cache import KVCache
+from storygen.models.linear import Linear, runs_on_onednn
+from storygen.models.step import TransformerStep
+
+Rotation = tuple[Tensor, Tensor]
+"""Cosine and sine of the angles by which heads turn, each (batch or 1, time, 1, 1, head_dim); see `rotate`."""
 
 
 class RMSNorm(nn.Module):
@@ -30,22 +36,22 @@ class RMSNorm(nn.Module):
 
 
 def wave_angles(positions: Tensor, width: int, base: float) -> Tensor:
-    """Angle of each of width / 2 waves at each position: (time, width / 2), wavelengths from 2 pi to 2 pi * base."""
+    """Angle of each of width / 2 waves at each position: (..., width / 2), wavelengths from 2 pi to 2 pi * base."""
     frequencies = base ** (-torch.arange(0, width, 2, device=positions.device, dtype=torch.float32) / width)
-    return positions.float()[:, None] * frequencies
+    return positions.float()[..., None] * frequencies
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Turns each pair (x[i], x[i + head_dim / 2]) by its angle, so that a dot product depends on distance alone.
 
-    x is (batch, heads, time, head_dim); cos and sin are (time, head_dim / 2).  (arXiv 2104.09864, section 3.4)
+    cos and sin are (..., head_dim), each angle twice, and sin negative the first time.  (arXiv 2104.09864, 3.4)
     """
     first, second = x.chunk(2, dim=-1)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+    return torch.addcmul(x * cos, torch.cat((second, first), dim=-1), sin)
 
 
 def sinusoids(positions: Tensor, width: int, base: float) -> Tensor:
-    """Position vectors of the first Transformer, (time, width): sines, then cosines (arXiv 1706.03762, section 3.5)."""
+    """Position vectors of the first Transformer, (..., width): sines, then cosines (arXiv 1706.03762, section 3.5)."""
     angles = wave_angles(positions, width, base)
     return torch.cat((angles.sin(), angles.cos()), dim=-1)
 
@@ -63,63 +69,52 @@ def visible(queries: int, keys: int, window: int, device: torch.device) -> Tenso
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     """Scaled dot-product attention, written out: each query's average of the values, weighted by how its key matches.
 
-    All are (batch, heads, time, head_dim), the mask (queries, keys).  (arXiv 1706.03762, equation 1)
+    All are (batch, heads, time, head_dim), the mask (queries, keys) or (batch, 1, queries, keys).  (1706.03762, eq. 1)
     """
     scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (batch, heads, queries, keys)
     weights = scores.masked_fill(~mask, float("-inf")).softmax(dim=-1)
     return weights @ v
 
 
-@dataclass(frozen=True)
-class KVCache(State):
-    """Keys and values of the tokens that can still be seen, (batch, heads, time, head_dim) for each layer."""
-
-    keys: tuple[Tensor, ...]
-    values: tuple[Tensor, ...]
-    length: int
-    """How many tokens have been read in all; the keys hold at most the last context_length - 1 of them."""
-
-    def select(self, rows: Tensor) -> "KVCache":
-        return KVCache(tuple(k[rows] for k in self.keys), tuple(v[rows] for v in self.values), self.length)
-
-
 class Attention(nn.Module):
     """Causal multi-head self-attention over the last `context_length` tokens."""
 
-    def __init__(self, config: TransformerConfig) -> None:
+    def __init__(self, config: TransformerConfig, layer: int) -> None:
         super().__init__()
-        self.num_heads, self.window = config.num_heads, config.context_length
-        self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=False)
-        self.out = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
-        self.q_norm = RMSNorm(config.head_dim, config.norm_eps) if config.qk_norm else nn.Identity()
-        self.k_norm = RMSNorm(config.head_dim, config.norm_eps) if config.qk_norm else nn.Identity()
+        self.num_heads, self.window, self.layer = config.num_heads, config.context_length, layer
+        self.qkv = Linear(config.hidden_size, 3 * config.hidden_size)
+        self.out = Linear(config.hidden_size, config.hidden_size)
+        self.qk_norm = config.qk_norm
+        if config.qk_norm:
+            self.q_norm = RMSNorm(config.head_dim, config.norm_eps)
+            self.k_norm = RMSNorm(config.head_dim, config.norm_eps)
         self.fused = True
 
     def forward(
-        self, x: Tensor, rotation: tuple[Tensor, Tensor] | None, past: tuple[Tensor, Tensor] | None
+        self, x: Tensor, rotation: Rotation | None, mask: Tensor | None, cache: KVCache | None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """The attended x (batch, time, hidden) and the keys and values to remember."""
+        """The attended x (batch, time, hidden), and the keys and values of its tokens.
+
+        The mask is as `visible` makes it. Without one, the tokens of a new sequence see those before them, and a
+        single token after others all of them.
+        """
         batch, time, hidden = x.shape
-        # (batch, time, 3 * hidden) -> three of (batch, heads, time, head_dim)
-        q, k, v = self.qkv(x).view(batch, time, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
-        q, k = self.q_norm(q), self.k_norm(k)
+        qkv = self.qkv(x).view(batch, time, 3, self.num_heads, -1)  # (batch, time, 3, heads, head_dim)
+        qk, v = qkv[:, :, :2], qkv[:, :, 2]
+        if self.qk_norm:  # queries and keys in one go: at a token a step the number of operators is what takes time
+            gains = torch.stack((self.q_norm.weight, self.k_norm.weight))[:, None]  # (2, 1, head_dim)
+            qk = F.rms_norm(qk, gains.shape[-1:], eps=self.q_norm.eps) * gains
         if rotation is not None:
-            q, k = rotate(q, *rotation), rotate(k, *rotation)
-        if past is not None:
-            k, v = torch.cat((past[0], k), dim=2), torch.cat((past[1], v), dim=2)
-        keys = k.shape[2]
-        whole = keys == time <= self.window  # a sequence from its start: the plain causal triangle
-        one = time == 1 and keys <= self.window  # a single token, which sees all that is kept
-        if not self.fused:
-            y = attend(q, k, v, visible(time, keys, self.window, x.device))
-        elif whole or one:
-            y = F.scaled_dot_product_attention(q, k, v, is_causal=whole and not one)
+            qk = rotate(qk, *rotation)
+        q, k, v = (each.transpose(1, 2) for each in (qk[:, :, 0], qk[:, :, 1], v))  # (batch, heads, time, head_dim)
+        keys, values = (k, v) if cache is None else cache.append(self.layer, k, v)
+        if self.fused:
+            causal = mask is None and time > 1
+            y = F.scaled_dot_product_attention(q, keys, values, attn_mask=mask, is_causal=causal)
         else:
-            mask = visible(time, keys, self.window, x.device)
-            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+            y = attend(q, keys, values, visible(time, keys.shape[2], self.window, x.device) if mask is None else mask)
         y = y.transpose(1, 2).reshape(batch, time, hidden)  # heads side by side again
-        kept = max(0, keys - (self.window - 1))  # the next token sees itself and window - 1 others
-        return self.out(y), (k[:, :, kept:], v[:, :, kept:])
+        return self.out(y), (k, v)
 
 
 class FeedForward(nn.Module):
@@ -127,8 +122,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
-        self.gate_up = nn.Linear(config.hidden_size, 2 * config.intermediate_size, bias=False)
-        self.down = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+        self.gate_up = Linear(config.hidden_size, 2 * config.intermediate_size)
+        self.down = Linear(config.intermediate_size, config.hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
         gate, up = self.gate_up(x).chunk(2, dim=-1)
@@ -138,18 +133,18 @@ class FeedForward(nn.Module):
 class Block(nn.Module):
     """Attention, then feed-forward, each on a normalised copy of the residual stream and added back to it."""
 
-    def __init__(self, config: TransformerConfig) -> None:
+    def __init__(self, config: TransformerConfig, layer: int) -> None:
         super().__init__()
         self.attention_norm = RMSNorm(config.hidden_size, config.norm_eps)
-        self.attention = Attention(config)
+        self.attention = Attention(config, layer)
         self.feed_forward_norm = RMSNorm(config.hidden_size, config.norm_eps)
         self.feed_forward = FeedForward(config)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
-        self, x: Tensor, rotation: tuple[Tensor, Tensor] | None, past: tuple[Tensor, Tensor] | None
+        self, x: Tensor, rotation: Rotation | None, mask: Tensor | None, cache: KVCache | None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        attended, kept = self.attention(self.attention_norm(x), rotation, past)
+        attended, kept = self.attention(self.attention_norm(x), rotation, mask, cache)
         x = x + self.dropout(attended)
         x = x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
         return x, kept
@@ -166,15 +161,17 @@ class Transformer(LanguageModel):
             self.positions = nn.Embedding(config.context_length, config.hidden_size)
             self.max_positions = config.context_length
         self.dropout = nn.Dropout(config.dropout)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.num_layers))
         self.norm = RMSNorm(config.hidden_size, config.norm_eps)
-        self.head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.head = Linear(config.hidden_size, config.vocab_size)
         self.apply(self._initialise)
         for block in self.blocks:  # each block starts as the identity, which steadies the first steps
             nn.init.zeros_(block.attention.out.weight)
             nn.init.zeros_(block.feed_forward.down.weight)
         if config.tie_embeddings:
             self.head.weight = self.embedding.weight
+        self.fused = True
+        self._step: TransformerStep | None = None
 
     @staticmethod
     def _initialise(module: nn.Module) -> None:
@@ -182,27 +179,58 @@ class Transformer(LanguageModel):
             nn.init.normal_(module.weight, std=0.02)
 
     def forward(self, tokens: Tensor, state: KVCache | None = None) -> tuple[Tensor, KVCache]:
-        config = self.config
-        seen = state.length if state else 0
-        length = seen + tokens.shape[1]
+        config, time, device = self.config, tokens.shape[1], tokens.device
+        length = time + (max(state.positions) if state else 0)
         if self.max_positions is not None and length > self.max_positions:
             raise StorygenError(f"learned positions end at {self.max_positions} tokens; {length} were given")
-        positions = torch.arange(seen, length, device=tokens.device)
-        x = self.embedding(tokens)  # (batch, time, hidden)
-        rotation = None
-        if config.positions == "rotary":
-            angles = wave_angles(positions, config.head_dim, config.rope_theta)
-            rotation = (angles.cos().to(x.dtype), angles.sin().to(x.dtype))
-        elif config.positions == "sinusoidal":
-            # Embeddings start at a scale of 0.02, so the waves, of scale 1, are brought down to it.
-            x = x + 0.02 * sinusoids(positions, config.hidden_size, config.rope_theta).to(x.dtype)
-        else:
-            x = x + self.positions(positions)
+        positions = torch.arange(time, device=device)[None]  # (1, time), or (batch, time) with a state
+        mask = None
+        if state is not None:
+            state.reserve(time)
+            positions = positions + torch.tensor(state.positions, device=device)[:, None]
+            mask = state.visible(time, device)
+        elif time > config.context_length:
+            mask = visible(time, time, config.context_length, device)
+        if time == 1 and state is not None and self._can_step:
+            return self._single_step()(tokens[:, 0], self._rotation(positions), state)[:, None], state
+        x, rotation = self._at_positions(self.embedding(tokens), positions)
         x = self.dropout(x)
-        keys, values = [], []
-        for layer, block in enumerate(self.blocks):
-            past = (state.keys[layer], state.values[layer]) if state else None
-            x, (k, v) = block(x, rotation, past)
-            keys.append(k)
-            values.append(v)
-        return self.head(self.norm(x)), KVCache(tuple(keys), tuple(values), length)
+        layers = []
+        for block in self.blocks:
+            x, kept = block(x, rotation, mask, state)
+            layers.append(kept)
+        state = KVCache(layers, config.context_length) if state is None else state.advance(time)
+        return self.head(self.norm(x)), state
+
+    def _at_positions(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Rotation | None]:
+        """The embeddings (batch, time, hidden) told their positions (batch or 1, time), or the rotation that tells."""
+        config = self.config
+        if config.positions == "learned":
+            return x + self.positions(positions), None
+        if config.positions == "sinusoidal":
+            # Embeddings start at a scale of 0.02, so the waves, of scale 1, are brought down to it.
+            return x + 0.02 * sinusoids(positions, config.hidden_size, config.rope_theta).to(x.dtype), None
+        cos, sin = self._rotation(positions)
+        return x, (cos.to(x.dtype), sin.to(x.dtype))
+
+    def _rotation(self, positions: Tensor) -> Rotation:
+        angles = wave_angles(positions, self.config.head_dim, self.config.rope_theta)[:, :, None, None]
+        cos, sin = angles.cos(), angles.sin()
+        return torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)
+
+    def _apply(self, *arguments: Any, **settings: Any) -> "Transformer":
+        self._step = None  # `to` and its like replace what the weights hold
+        return super()._apply(*arguments, **settings)
+
+    @property
+    def _can_step(self) -> bool:
+        """Whether single tokens can take the fast path of `step`."""
+        fast = self.fused and self.config.positions == "rotary" and runs_on_onednn(self.embedding.weight)
+        if self.training or torch.is_grad_enabled() or self.embedding.weight.is_inference():
+            return False  # weights made in inference mode do not tell when they change
+        return fast
+
+    def _single_step(self) -> TransformerStep:
+        if self._step is None or not self._step.is_current:
+            self._step = TransformerStep(self)
+        return self._step

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from storygen.arena.battle import MAX_PROMPT, Arena, Reveal
+from storygen.decoding.engine import MAX_ROWS
 from storygen.errors import StorygenError
 from storygen.ui.events import QUIET, warn
 from storygen.ui.markdown import plain
@@ -99,7 +100,7 @@ def build_compare_tab(arena: Arena) -> None:
         prompt,
         [*stories, *reveals, battle_id, status, go, *buttons],
         concurrency_id="generate",
-        concurrency_limit=1,
+        concurrency_limit=MAX_ROWS,
         **QUIET,
     )
     # Whatever happened, another round can be had.

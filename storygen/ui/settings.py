@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from storygen.config import STRATEGIES, GenerationConfig, field_of
+from storygen.config import MODIFIERS, STRATEGIES, GenerationConfig, field_of
 from storygen.ui.events import QUIET
 
 EXPLANATIONS = {
@@ -15,7 +15,10 @@ EXPLANATIONS = {
     "top_k": ("Top-k", "Draws from the k most likely tokens only, whatever they add up to."),
     "top_p": ("Top-p (nucleus)", "Draws from the fewest tokens that reach probability p: few when sure, many if not."),
     "top_k_top_p": ("Top-k and top-p", "First the k most likely, then the nucleus among them."),
+    "min_p": ("Min-p", "Draws from the tokens that are at least a share as likely as the likeliest one."),
+    "typical": ("Typical", "Draws from the tokens about as surprising as the model expects: neither dull nor odd."),
     "beam": ("Beam search", "Follows several stories at once and keeps the most probable. Fluent and cautious."),
+    "diverse_beam": ("Diverse beams", "Beam search in groups that keep away from each other's words."),
 }  # fmt: skip
 TUNABLE = tuple(dict.fromkeys(name for names in STRATEGIES.values() for name in names))
 """Every setting that some strategy uses."""
@@ -27,22 +30,24 @@ class Settings:
 
     strategy: gr.Dropdown
     tunable: list[Any]
+    modifiers: list[Any]
     max_new_tokens: gr.Slider
     seed: gr.Textbox
 
     @property
     def inputs(self) -> list[Any]:
         """The widgets in the order that `config_of` takes their values."""
-        return [self.strategy, *self.tunable, self.max_new_tokens, self.seed]
+        return [self.strategy, *self.tunable, *self.modifiers, self.max_new_tokens, self.seed]
 
 
 def config_of(strategy: str, *values: Any) -> GenerationConfig:
     """The settings that the values of `Settings.inputs` describe; StorygenError says which value is out of bounds."""
-    *tunable, max_new_tokens, seed = values
+    *shared, max_new_tokens, seed = values
+    fields = dict(zip((*TUNABLE, *MODIFIERS), shared, strict=True))
     seed = str(seed or "").strip()
     return GenerationConfig(
         strategy=strategy,
-        **dict(zip(TUNABLE, tunable, strict=True)),
+        **{**fields, "stop": tuple((fields["stop"] or "").splitlines())},
         max_new_tokens=max_new_tokens,
         seed=int(seed) if seed.isdecimal() and len(seed) < 20 else seed or None,  # the config refuses what is no number
     )
@@ -56,6 +61,8 @@ def build_settings() -> Settings:
     explanation = gr.Markdown(EXPLANATIONS[start.strategy][1], elem_classes="hint", elem_id="explanation")
     tunable = [_widget(name, visible=name in start.settings) for name in TUNABLE]
     max_new_tokens = _widget("max_new_tokens", visible=True)
+    with gr.Accordion("Repetition and endings", open=False):
+        modifiers = [_widget(name, visible=True) for name in MODIFIERS]
     seed = gr.Textbox(
         label="Seed", info=field_of(GenerationConfig, "seed").metadata["help"], max_length=12, elem_id="seed"
     )
@@ -64,12 +71,12 @@ def build_settings() -> Settings:
         return [EXPLANATIONS[chosen][1], *(gr.update(visible=name in STRATEGIES[chosen]) for name in TUNABLE)]
 
     strategy.change(show, strategy, [explanation, *tunable], queue=False, **QUIET)
-    return Settings(strategy, tunable, max_new_tokens, seed)
+    return Settings(strategy, tunable, modifiers, max_new_tokens, seed)
 
 
 def _widget(name: str, visible: bool) -> Any:
-    """A slider, or a dropdown for a setting with named choices."""
-    field = field_of(GenerationConfig, name)
+    """The widget that suits the setting's type: all but a few are sliders."""
+    field, kind = field_of(GenerationConfig, name), typing.get_type_hints(GenerationConfig)[name]
     common = {
         "label": name.replace("_", " ").capitalize(),
         "info": field.metadata["help"],
@@ -78,6 +85,9 @@ def _widget(name: str, visible: bool) -> Any:
     }
     if field.metadata["choices"]:
         return gr.Dropdown(list(field.metadata["choices"]), value=field.default, **common)
-    is_float = typing.get_type_hints(GenerationConfig)[name] is float
+    if kind is bool:
+        return gr.Checkbox(value=field.default, **common)
+    if typing.get_origin(kind) is tuple:
+        return gr.Textbox(lines=2, placeholder="one to a line", max_length=500, **common)
     low, high = field.metadata["low"], field.metadata["high"]
-    return gr.Slider(low, high, value=field.default, step=0.05 if is_float else 1, **common)
+    return gr.Slider(low, high, value=field.default, step=0.05 if kind is float else 1, **common)

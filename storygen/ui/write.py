@@ -1,11 +1,11 @@
 """The Write tab: a title, an opening line, a model and a strategy, and a story that streams in."""
 
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import gradio as gr
 
+from storygen.decoding.engine import MAX_ROWS
 from storygen.errors import StorygenError
 from storygen.ui.events import QUIET, warn
 from storygen.ui.markdown import plain
@@ -19,8 +19,10 @@ SHOW_STORY = "() => document.querySelector('#story').scrollIntoView({block: 'nea
 """On a phone the story is below the settings."""
 ENDINGS = {
     "end": "the story came to its end",
+    "stop": "ended before a stop text",
     "length": "stopped at the chosen length",
     "context": "stopped where the model can read no further",
+    "exhausted": "stopped where the settings left no word to choose from",
 }
 
 
@@ -30,12 +32,11 @@ def write_story(
     """The story so far and the status line, a few times a second. Settings are as `config_of` takes them."""
     writer = writers[model]
     stream = writer.stream(opening or "", title or "", config_of(*settings))
-    started = time.monotonic()
     try:
         yield from ((text, "Writing ...") for text in paced(_growing(stream, stream.opening)))
     finally:
         stream.close()
-    yield stream.result.story, describe(stream.result, time.monotonic() - started)
+    yield stream.result.story, describe(stream.result)
 
 
 def _growing(pieces: Iterator[str], text: str) -> Iterator[str]:
@@ -44,9 +45,9 @@ def _growing(pieces: Iterator[str], text: str) -> Iterator[str]:
         yield text
 
 
-def describe(result: Result, seconds: float) -> str:
+def describe(result: Result) -> str:
     """The status line under a finished story."""
-    speed = f"{len(result.tokens)} tokens in {seconds:.1f} s"
+    speed = f"{len(result.tokens)} tokens in {result.seconds:.1f} s"
     parts = [ENDINGS[result.finish_reason].capitalize(), f"seed {result.seed}", speed, *result.notes]
     return plain(" · ".join(parts))
 
@@ -103,7 +104,7 @@ def build_write_tab(writers: Mapping[str, Writer]) -> None:
         [title, opening, model, *settings.inputs],
         [story, status],
         concurrency_id="generate",
-        concurrency_limit=1,
+        concurrency_limit=MAX_ROWS,
         **QUIET,
     )
     writing.then(_idle, None, [go, stop], queue=False, **QUIET)

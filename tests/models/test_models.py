@@ -105,7 +105,7 @@ def test_select_repeats_drops_and_reorders_rows(any_model):
     """Beam search reorders the batch after every step."""
     tokens, following = random_tokens(3, 10), random_tokens(1, 1, seed=1)
     _, state = any_model(tokens)
-    rows = torch.tensor([2, 0, 0])
+    rows = [2, 0, 0]
     selected, _ = any_model(following.expand(3, 1), state.select(rows))
     _, state = any_model(tokens[rows])
     expected, _ = any_model(following.expand(3, 1), state)
@@ -123,11 +123,11 @@ def test_rows_of_a_batch_do_not_touch_each_other(any_model):
 def test_rotation_depends_on_distance_alone():
     """Su et al. 2021: the product of a rotated query and key is a function of how far apart they are."""
     torch.manual_seed(0)
-    q, k = torch.randn(2, 1, 1, 1, 16)
+    q, k = torch.randn(2, 1, 16)
 
     def product(query_at, key_at):
         angles = wave_angles(torch.tensor([query_at, key_at]), 16, 10_000.0)
-        cos, sin = angles.cos(), angles.sin()
+        cos, sin = angles.cos().repeat(1, 2), torch.cat((-angles.sin(), angles.sin()), dim=-1)
         return (rotate(q, cos[:1], sin[:1]) * rotate(k, cos[1:], sin[1:])).sum()
 
     torch.testing.assert_close(product(7, 3), product(107, 103), atol=1e-4, rtol=1e-4)

@@ -3,14 +3,14 @@
 import pytest
 
 import storygen
-from storygen.config import STRATEGIES, GenerationConfig
+from storygen.config import MODIFIERS, STRATEGIES, GenerationConfig
 from storygen.errors import StorygenError
 from storygen.ui.markdown import plain
 from storygen.ui.settings import EXPLANATIONS, TUNABLE, config_of
 from storygen.ui.stream import paced
 from storygen.ui.write import write_story
 
-DEFAULTS = [getattr(GenerationConfig(), name) for name in TUNABLE]
+DEFAULTS = ["" if name == "stop" else getattr(GenerationConfig(), name) for name in (*TUNABLE, *MODIFIERS)]
 
 
 def test_every_strategy_is_explained():
@@ -22,6 +22,15 @@ def test_widget_values_become_settings():
     assert config_of("top_k", *DEFAULTS, 50.0, " 7 ") == GenerationConfig(strategy="top_k", max_new_tokens=50, seed=7)
     assert config_of("greedy", *DEFAULTS, 50, "").seed is None
     assert config_of("greedy", *DEFAULTS, 50, None).seed is None
+
+
+def test_stop_texts_are_lines():
+    values = dict(zip((*TUNABLE, *MODIFIERS), DEFAULTS, strict=True))
+    values["stop"] = "The end.\n\nChapter 2"
+    with pytest.raises(StorygenError, match="each text must have 1 to 100 characters"):
+        config_of("greedy", *values.values(), 50, "")
+    values["stop"] = "The end.\n Chapter 2\n"
+    assert config_of("greedy", *values.values(), 50, "").stop == ("The end.", " Chapter 2")
 
 
 @pytest.mark.parametrize("seed", ["seven", "-1", "1.5", "99999999999", "9" * 5000])

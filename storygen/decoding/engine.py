@@ -1,0 +1,219 @@
+"""The engine: all active sequences of a model advance as one batch, stepped by one thread.
+
+Requests join and leave between steps; a beam search is as many rows as it has beams. The engine knows token ids only:
+text and screens are the caller's.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from storygen.config import GenerationConfig
+from storygen.decoding.beam import BeamSearch
+from storygen.decoding.modifiers import modify
+from storygen.decoding.request import Generation, Request, Token
+from storygen.decoding.sampling import choose
+from storygen.decoding.stepper import STEPPER
+from storygen.errors import StorygenError
+from storygen.models import LanguageModel, State
+
+MAX_ROWS, MAX_WAITING = 16, 64
+ALTERNATIVES = 5
+"""How many of the likeliest tokens an explained token tells of."""
+
+
+class Engine:
+    """Steps a model for many requests at once.
+
+    `max_rows` sequences advance together; up to `max_waiting` requests wait for their turn, first come, first served:
+    none overtakes another, so neither a stream of small requests nor a large one starves the rest.
+    """
+
+    def __init__(
+        self, model: LanguageModel, end_id: int, max_rows: int = MAX_ROWS, max_waiting: int = MAX_WAITING
+    ) -> None:
+        self.model, self.end_id, self.max_rows, self.max_waiting = model, end_id, max_rows, max_waiting
+        self._waiting: deque[Request] = deque()
+        self._closed = False
+        self._active: list[Request] = []
+        """The requests in the batch, in the order of their rows."""
+        self._state: State | None = None
+        self._logits: Tensor | None = None
+        """What the model said after the last token of each row, (rows, vocab) on the CPU."""
+
+    def submit(
+        self,
+        prompt: Sequence[int],
+        config: GenerationConfig,
+        is_over: Callable[[Sequence[int]], bool] | None = None,
+        explain: bool = False,
+    ) -> Generation:
+        """Asks for a continuation of the prompt, at least one token.
+
+        `is_over` looks at the tokens written so far, after each, and may end the sequence (finish reason `stop`). With
+        `explain` each token carries the entropy and the likeliest alternatives. Raises StorygenError if the engine is
+        closed or too many requests wait already, or if the request can never fit.
+        """
+        budget = config.max_new_tokens
+        if self.model.max_positions is not None:
+            budget = min(budget, self.model.max_positions - len(prompt) + 1)
+        if not prompt or budget < 1:
+            raise StorygenError(f"a prompt of {len(prompt)} tokens can't be continued by this model")
+        if config.rows > self.max_rows:
+            raise StorygenError(f"num_beams is {config.rows}; this engine has room for {self.max_rows} at most")
+        request = Request(list(prompt), config, budget, self.end_id)
+        request.is_over, request.explain = is_over, explain
+        if config.is_beam:
+            request.search = BeamSearch(request.prompt, self.end_id, config, budget, is_over)
+        with STEPPER.changed:
+            if self._closed:
+                raise StorygenError("the engine is closed; nothing more can be written with it")
+            self._drop_cancelled()
+            if len(self._waiting) >= self.max_waiting:
+                raise StorygenError(f"{len(self._waiting)} requests are waiting already; try again in a moment")
+            self._waiting.append(request)
+            STEPPER.wake(self)
+        return Generation(request)
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for their turn."""
+        return len(self._waiting)
+
+    @property
+    def active_rows(self) -> int:
+        """How many sequences the model works on now."""
+        return sum(request.rows for request in self._active)
+
+    def close(self) -> None:
+        """Cancels all requests and takes no more."""
+        with STEPPER.changed:
+            self._closed = True
+            if self.has_work():
+                STEPPER.wake(self)
+                STEPPER.changed.wait_for(lambda: not self.has_work())
+
+    def has_work(self) -> bool:
+        """Whether any request is active or waits."""
+        return bool(self._active or self._waiting)
+
+    def step(self) -> None:
+        """Lets a request in, chooses the next token of every row, and has the model read them."""
+        if self._closed:
+            self._cancel_all()
+            return
+        try:
+            self._admit()
+            if not self._active:
+                return
+            rows, tokens = self._decide(self._logits)
+            if not rows:
+                self._state = self._logits = None
+                return
+            self._state = self._state.select(rows)
+            self._logits, self._state = self._read([[token] for token in tokens], self._state)
+        except Exception as error:  # of the model itself, which concerns all that are in the batch
+            for request in self._active:
+                request.fail(error)
+            self._active, self._state, self._logits = [], None, None
+
+    def _cancel_all(self) -> None:
+        with STEPPER.changed:
+            for request in (*self._active, *self._waiting):
+                request.finish("cancelled")
+            self._waiting.clear()
+            self._active, self._state, self._logits = [], None, None
+
+    def _read(self, tokens: list[list[int]], state: State | None) -> tuple[Tensor, State]:
+        """What the model says after these tokens (rows, time): logits (rows, vocab) on the CPU."""
+        device = next(self.model.parameters()).device
+        logits, state = self.model(torch.tensor(tokens, device=device), state)
+        return logits[:, -1].float().cpu(), state
+
+    def _admit(self) -> None:
+        """Reads the prompt of the next request in line if there is room; one a step, so that the others go on."""
+        with STEPPER.changed:
+            self._drop_cancelled()
+            reserved = sum(request.config.rows for request in self._active)
+            if not self._waiting or reserved + self._waiting[0].config.rows > self.max_rows:
+                return
+            request = self._waiting.popleft()
+        try:
+            logits, state = self._read([request.prompt], None)
+        except Exception as error:
+            request.fail(error)
+            return
+        if self._active:
+            logits, state = torch.cat((self._logits, logits)), self._state.join(state)
+        self._logits, self._state = logits, state
+        self._active.append(request)
+
+    def _drop_cancelled(self) -> None:
+        for request in [request for request in self._waiting if request.cancelled]:
+            self._waiting.remove(request)
+            request.finish("cancelled")
+
+    def _decide(self, logits: Tensor) -> tuple[list[int], list[int]]:
+        """Chooses from logits (rows, vocab): which rows go on, in the next batch's order, and with which tokens."""
+        logprobs = logits.log_softmax(dim=-1)
+        is_broken = logprobs[:, 0].isnan().tolist()  # one logit that is no number, or infinite, makes its row NaN
+        first, firsts, sampled = 0, {}, []
+        for request in self._active:
+            firsts[request] = first
+            if request.cancelled:
+                request.finish("cancelled")
+            elif any(is_broken[first : first + request.rows]):
+                request.fail(StorygenError("the model gave logits that are not numbers, so the story was ended"))
+            elif request.search is None:
+                sampled.append(request)
+            first += request.rows
+        chosen = self._sample(sampled, logprobs[[firsts[request] for request in sampled]]) if sampled else {}
+        rows: list[int] = []
+        tokens: list[int] = []
+        for request in self._active:
+            if request.finish_reason is not None:
+                continue
+            first, parents, following = firsts[request], [0], [chosen.get(request, 0)]
+            if request.search is not None:
+                try:
+                    parents, following = request.advance_search(logprobs[first : first + request.rows])
+                except Exception as error:
+                    request.fail(error)
+                    continue
+            rows += [first + parent for parent in parents]
+            tokens += following
+        self._active = [request for request in self._active if request.finish_reason is None]
+        return rows, tokens
+
+    def _sample(self, requests: list[Request], logprobs: Tensor) -> dict[Request, int]:
+        """Writes the next token of each request, drawn from its row of (rows, vocab), and tells which."""
+        scores = logprobs
+        for row, request in enumerate(requests):
+            own = logprobs[row]
+            changed = modify(own, request.prompt, request.written, self.end_id, request.config)
+            if changed is not own:
+                scores = logprobs.clone() if scores is logprobs else scores
+                scores[row] = changed
+        chosen = choose(scores, [request.config for request in requests], [r.generator for r in requests])
+        values = logprobs.gather(1, torch.tensor(chosen).clamp(min=0)[:, None])[:, 0].tolist()
+        for row, (request, token, logprob) in enumerate(zip(requests, chosen, values, strict=True)):
+            try:
+                if token < 0:
+                    request.finish("exhausted")
+                elif request.explain:
+                    request.write(_explained(token, logprobs[row]))
+                else:
+                    request.write(Token(token, logprob))
+            except Exception as error:
+                request.fail(error)
+        return dict(zip(requests, chosen, strict=True))
+
+
+def _explained(token: int, logprobs: Tensor) -> Token:
+    """A token with what else there was to choose from, by the model's log-probabilities (vocab,)."""
+    best = logprobs.topk(min(ALTERNATIVES, len(logprobs)))
+    entropy = -(logprobs.exp() * logprobs).nan_to_num(0.0).sum()
+    alternatives = tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+    return Token(token, float(logprobs[token]), float(entropy), alternatives)
