@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from storygen.config import LSTMConfig
 from storygen.models.base import LanguageModel, State
 from storygen.models.linear import Linear
+from storygen.models.step import LSTMStep
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,19 @@ class LSTM(LanguageModel):
         if config.tie_embeddings:
             self.head.weight = self.embedding.weight
 
+        self.fused = True
+        self._step: LSTMStep | None = None
+
+    def _apply(self, *arguments: Any, **settings: Any) -> "LSTM":
+        self._step = None  # `to` and its like replace what the weights hold
+        return super()._apply(*arguments, **settings)
+
     def forward(self, tokens: Tensor, state: LSTMState | None = None) -> tuple[Tensor, LSTMState]:
+        if tokens.shape[1] == 1 and state is not None and self.fused and LSTMStep.is_possible(self):
+            if self._step is None or not self._step.is_current:
+                self._step = LSTMStep(self, lstm_step)
+            logits, hidden, cell = self._step(tokens[:, 0], state)
+            return logits[:, None], LSTMState(hidden, cell)
         x = self.dropout(self.embedding(tokens))  # (batch, time, embedding)
         if state is None:
             zeros = x.new_zeros(self.config.num_layers, x.shape[0], self.config.hidden_size)

@@ -16,7 +16,7 @@ from storygen.config import TransformerConfig
 from storygen.errors import StorygenError
 from storygen.models.base import LanguageModel
 from storygen.models.cache import KVCache
-from storygen.models.linear import Linear, runs_on_onednn
+from storygen.models.linear import Linear
 from storygen.models.step import TransformerStep
 
 Rotation = tuple[Tensor, Tensor]
@@ -191,8 +191,11 @@ class Transformer(LanguageModel):
             mask = state.visible(time, device)
         elif time > config.context_length:
             mask = visible(time, time, config.context_length, device)
-        if time == 1 and state is not None and self._can_step:
-            return self._single_step()(tokens[:, 0], self._rotation(positions), state)[:, None], state
+        can_step = time == 1 and state is not None and self.fused and config.positions == "rotary"
+        if can_step and TransformerStep.is_possible(self):
+            if self._step is None or not self._step.is_current:
+                self._step = TransformerStep(self)
+            return self._step(tokens[:, 0], self._rotation(positions), state)[:, None], state
         x, rotation = self._at_positions(self.embedding(tokens), positions)
         x = self.dropout(x)
         layers = []
@@ -221,16 +224,3 @@ class Transformer(LanguageModel):
     def _apply(self, *arguments: Any, **settings: Any) -> "Transformer":
         self._step = None  # `to` and its like replace what the weights hold
         return super()._apply(*arguments, **settings)
-
-    @property
-    def _can_step(self) -> bool:
-        """Whether single tokens can take the fast path of `step`."""
-        fast = self.fused and self.config.positions == "rotary" and runs_on_onednn(self.embedding.weight)
-        if self.training or torch.is_grad_enabled() or self.embedding.weight.is_inference():
-            return False  # weights made in inference mode do not tell when they change
-        return fast
-
-    def _single_step(self) -> TransformerStep:
-        if self._step is None or not self._step.is_current:
-            self._step = TransformerStep(self)
-        return self._step

@@ -84,8 +84,7 @@ def test_order_is_temperature_first_then_top_k_then_top_p():
     assert torch.equal(filter_logits(logits, config), top_p(top_k(temperature(logits, 1.5), 10), 0.7))
 
 
-def test_top_p_sorts_all_when_the_nucleus_is_wide():
-    """The shortcut that looks at the likeliest 256 only must not cut a nucleus of 900."""
+def test_a_wide_nucleus_beside_a_narrow_one():
     assert len(kept(top_p(torch.zeros(1000), 0.9))) == 900
     torch.manual_seed(0)
     logits = torch.stack((torch.randn(1000), 10 * torch.randn(1000)))  # a wide row beside a narrow one
