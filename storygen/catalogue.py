@@ -11,6 +11,8 @@ DEFAULT = "transformer"
 """The bundled model that is offered first."""
 VARIABLE = "STORYGEN_MODELS"
 """Environment variable: folders or Hub repositories, separated by commas; user/name@revision pins one."""
+COMPILE = "STORYGEN_COMPILE"
+"""Environment variable: 1 compiles the models' steps, which needs a C++ compiler and half a minute for each."""
 
 
 def load_writers(bundled: Path, environment: Mapping[str, str] = os.environ) -> dict[str, Writer]:
@@ -24,7 +26,7 @@ def load_writers(bundled: Path, environment: Mapping[str, str] = os.environ) -> 
     writers: dict[str, Writer] = {}
     for entry in wanted:
         path, _, revision = (entry, "", "") if Path(entry).exists() else entry.partition("@")
-        writer = load(path, revision or None)
+        writer = load(path, revision or None, compile=environment.get(COMPILE, "0") not in ("", "0"))
         if writer.name in writers:
             raise StorygenError(f"two models are called {writer.name!r}; rename a folder")
         writers[writer.name] = writer

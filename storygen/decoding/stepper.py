@@ -8,11 +8,13 @@ PyTorch should not compute elsewhere in a process that serves; `single_threaded`
 import atexit
 import contextlib
 import threading
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import Any, Protocol, TypeVar
 
 import torch
 
+T = TypeVar("T")
 IDLE_SECONDS = 5.0
 """The thread ends when there was nothing to do for so long; the next request starts another."""
 
@@ -25,6 +27,23 @@ class Steps(Protocol):
 
     def step(self) -> None:
         """Does a little of it."""
+
+
+class _Call:
+    """A function that is work of one step."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._function, self._future = function, Future()
+        self.result = self._future.result
+
+    def has_work(self) -> bool:
+        return not self._future.done()
+
+    def step(self) -> None:
+        try:
+            self._future.set_result(self._function())
+        except Exception as error:
+            self._future.set_exception(error)
 
 
 class Stepper:
@@ -46,6 +65,14 @@ class Stepper:
             self._thread.start()
             atexit.register(self._end)  # a thread inside PyTorch must end before the interpreter does
         self.changed.notify_all()
+
+    def run(self, function: Callable[[], T]) -> T:
+        """Has the thread call a function once, and waits for what it gives."""
+        call = _Call(function)
+        with self.changed:
+            self.wake(call)
+            self.changed.wait_for(lambda: not call.has_work())
+        return call.result()
 
     def _run(self) -> None:
         with torch.inference_mode():

@@ -23,7 +23,10 @@ class KVCache(State):
         """A cache of what the first call has computed: keys and values (rows, heads, time, head_dim) of each layer."""
         self._layers = layers  # put into one tensor only when the cache is used: training never does
         self._memory: Tensor | None = None
-        """Keys and values of all, (layers, 2, rows, heads, slots, head_dim), with room to grow in rows and slots."""
+        """Keys and values of all, (layers, 2, rows, heads, slots, head_dim), with room to grow in rows and slots.
+
+        There is always a row to spare: compiled code is made for that, or for memory that is just full.
+        """
         self.window = window
         """How many tokens a token can see, itself included."""
         self.rows, _, self.end, _ = layers[0][0].shape
@@ -41,7 +44,7 @@ class KVCache(State):
             stacked = torch.stack([torch.stack((k[:, :, first:], v[:, :, first:])) for k, v in self._layers]).detach()
             self._layers = ()
             self._move(-first)
-            self._allocate(stacked, self.rows, time)
+            self._allocate(stacked, self.rows + 1, time)
         elif self.end + time > self._memory.shape[4]:
             first = self._first()
             seen = self._memory[:, :, : self.rows, :, first : self.end]
@@ -70,6 +73,22 @@ class KVCache(State):
         seen = self._memory[:, :, : self.rows, :, self._first() : self.end + 1]  # with the new slot as the last one
         return zip(seen[..., -1, :].unbind(0), seen[:, 0].unbind(0), seen[:, 1].unbind(0), strict=True)
 
+    def past(self) -> tuple[Tensor, Tensor]:
+        """All keys and values, (layers, 2, rows, heads, slots, head_dim), and what to add to the scores of the slots.
+
+        The second is (rows, slots): 0, or -inf where the row has nothing yet.
+        """
+        first = self._first()
+        starts = torch.tensor(self.start, device=self._memory.device)[:, None]
+        hidden = torch.arange(first, self.end, device=starts.device) < starts
+        bias = torch.zeros(hidden.shape, device=starts.device).masked_fill(hidden, float("-inf"))
+        return self._memory[:, :, : self.rows, :, first : self.end], bias
+
+    def write(self, new: Tensor) -> None:
+        """Appends keys and values of one token for all layers, (layers, 2, rows, heads, head_dim)."""
+        self._memory[:, :, : self.rows, :, self.end] = new
+        self.end += 1
+
     def advance(self, time: int) -> "KVCache":
         """Counts the tokens that all layers have appended."""
         self.end += time
@@ -92,8 +111,8 @@ class KVCache(State):
         self.reserve(0)
         memory, first = self._memory, self._first()
         start = [self.start[row] for row in rows]
-        if len(rows) > memory.shape[2]:
-            self._allocate(memory[:, :, rows, :, : self.end], len(rows) + len(rows) // 2, 0)
+        if len(rows) >= memory.shape[2]:
+            self._allocate(memory[:, :, rows, :, : self.end], len(rows) + len(rows) // 2 + 1, 0)
         else:
             moved = [(to, row) for to, row in enumerate(rows) if to != row]
             if moved:  # a beam that goes on where it was is not copied
@@ -114,8 +133,8 @@ class KVCache(State):
             first = self.end - seen.shape[4]
             self._memory[:, :, : self.rows, :, first : self.end] = seen
         rows = self.rows + other.rows
-        if rows > self._memory.shape[2]:
-            self._allocate(self._memory[:, :, : self.rows, :, : self.end], rows + rows // 2, 0)
+        if rows >= self._memory.shape[2]:
+            self._allocate(self._memory[:, :, : self.rows, :, : self.end], rows + rows // 2 + 1, 0)
         begin = self.end - (other.end - other_first)
         new = self._memory[:, :, self.rows : rows]
         new[:, :, :, :, begin : self.end] = other._memory[:, :, : other.rows, :, other_first : other.end]

@@ -6,7 +6,7 @@ weights are laid out for oneDNN's kernel, gains of norms multiplied into what fo
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,6 +19,9 @@ from storygen.models.linear import pack, packed_product, runs_on_onednn
 if TYPE_CHECKING:
     from storygen.models.lstm import LSTM, LSTMState
     from storygen.models.transformer import Rotation, Transformer
+
+Layer = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Weights of a block: queries, keys and values; output; gate and up; down."""
 
 
 class Step:
@@ -47,63 +50,104 @@ class TransformerStep(Step):
 
     def __init__(self, model: "Transformer") -> None:
         super().__init__(model)
-        config = model.config
-        self.config, self.embedding = config, model.embedding.weight
-        width, head = math.sqrt(config.hidden_size), math.sqrt(config.head_dim)
-        # x * sqrt(n) / hypot(|x|, sqrt(n * eps)) is RMSNorm; sqrt(n) and the gain go into the next weights.
-        self.eps = torch.tensor(width * math.sqrt(config.norm_eps))
-        self.head_eps = torch.tensor(head * math.sqrt(config.norm_eps))
-        self.layers = [
-            (
-                pack(block.attention.qkv.weight * block.attention_norm.weight * width),
-                pack(block.attention.out.weight),
-                pack(block.feed_forward.gate_up.weight * block.feed_forward_norm.weight * width),
-                pack(block.feed_forward.down.weight),
-            )
-            for block in model.blocks
-        ]
-        self.head = pack(model.head.weight * model.norm.weight * width)
-        self.gains: Tensor | None = None
-        """Of queries and keys, (layers, 1, 2, 1, head_dim)."""
-        if config.qk_norm:
-            norms = [(block.attention.q_norm, block.attention.k_norm) for block in model.blocks]
-            gains = torch.stack([torch.stack([norm.weight for norm in pair]) for pair in norms]) * head
-            self.gains = gains[:, None, :, None]
+        self.sums = StepSums(model)
+        layers, head = scaled_weights(model)
+        self.layers = [tuple(pack(weight) for weight in layer) for layer in layers]
+        self.head = pack(head)
+        self.compiled: Callable[..., tuple[Tensor, Tensor]] | None = None
+        """A `compiled.FunctionalStep` that takes the place of `sums` for few rows."""
+        self.max_compiled_rows = 0
 
     def __call__(self, tokens: Tensor, rotation: "Rotation", cache: KVCache) -> Tensor:
         """Logits (rows, vocab) after tokens (rows,), which the cache has room for; see `Transformer.forward`."""
-        heads, rows = self.config.num_heads, len(tokens)
-        x = F.embedding(tokens, self.embedding)  # (rows, hidden)
         cos, sin = (each[:, 0] for each in rotation)  # (rows, 1, 1, head_dim)
-        if self.gains is not None:
-            first, second = self.gains.chunk(2, dim=-1)
-            swapped = torch.cat((second, first), dim=-1)
-            turns = zip(cos * self.gains, sin * swapped, strict=True)  # (rows, 2, 1, head_dim) for each layer
-        else:
-            turns = ((cos, sin) for _ in self.layers)
+        if len(tokens) <= self.max_compiled_rows:
+            tokens = torch.tensor(tokens.tolist())  # whose strides and kind never differ, or it would compile anew
+            logits, new = self.compiled(tokens, cos, sin, *cache.past())
+            cache.write(new)
+            return logits
         mask = cache.visible(1, tokens.device)
-        for (qkv, out, gate_up, down), (cos, sin), (slot, keys, values) in zip(
-            self.layers, turns, cache.next_slots(), strict=True
-        ):
-            qkv_of_x = packed_product(self._normed(x), qkv).view(rows, 3, heads, -1)  # (rows, 3, heads, head_dim)
-            qk = qkv_of_x[:, :2]
-            if self.gains is not None:
-                qk = qk / torch.hypot(torch.linalg.vector_norm(qk, dim=-1, keepdim=True), self.head_eps)
-            first, second = qk.chunk(2, dim=-1)
-            q, k = torch.addcmul(qk * cos, torch.cat((second, first), dim=-1), sin).unbind(1)
-            slot[0].copy_(k)
-            slot[1].copy_(qkv_of_x[:, 2])
-            y = F.scaled_dot_product_attention(
-                q[:, :, None], keys, values, attn_mask=mask
-            )  # (rows, heads, 1, head_dim)
-            x = packed_product(y.view(rows, -1), out, plus=x)
-            gate, up = packed_product(self._normed(x), gate_up).chunk(2, dim=-1)
-            x = packed_product(F.silu(gate) * up, down, plus=x)
-        cache.advance(1)
-        return packed_product(self._normed(x), self.head)
+        slots = cache.next_slots()
 
-    def _normed(self, x: Tensor) -> Tensor:
-        return x / torch.hypot(torch.linalg.vector_norm(x, dim=-1, keepdim=True), self.eps)
+        def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            slot, keys, values = next(slots)
+            slot[0].copy_(k)
+            slot[1].copy_(v)
+            return F.scaled_dot_product_attention(q[:, :, None], keys, values, attn_mask=mask)[:, :, 0]
+
+        logits = self.sums(tokens, cos, sin, self.layers, self.head, packed_product, attend)
+        cache.advance(1)
+        return logits
+
+
+class StepSums(nn.Module):
+    """The sums of a step, whatever multiplies the matrices and wherever keys and values are kept."""
+
+    def __init__(self, model: "Transformer") -> None:
+        super().__init__()
+        config = model.config
+        self.num_heads = config.num_heads
+        self.embedding = model.embedding.weight.detach()
+        # x * sqrt(n) / hypot(|x|, sqrt(n * eps)) is RMSNorm; sqrt(n) and the gain are in the weights that follow.
+        self.eps = torch.tensor(math.sqrt(config.hidden_size * config.norm_eps))
+        self.head_eps = torch.tensor(math.sqrt(config.head_dim * config.norm_eps))
+        self.gains: Tensor | None = None
+        """Of queries and keys, (layers, 1, 2, 1, head_dim), and of their swapped halves."""
+        if config.qk_norm:
+            norms = [(block.attention.q_norm, block.attention.k_norm) for block in model.blocks]
+            gains = torch.stack([torch.stack([norm.weight.detach() for norm in pair]) for pair in norms])
+            self.gains = gains[:, None, :, None] * math.sqrt(config.head_dim)
+            self.swapped_gains = self.gains.roll(config.head_dim // 2, dims=-1)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        layers: Iterable[Layer],
+        head: Tensor,
+        product: Callable[..., Tensor],
+        attend: Callable[[Tensor, Tensor, Tensor], Tensor],
+    ) -> Tensor:
+        """Logits (rows, vocab) after tokens (rows,).
+
+        cos and sin are (rows, 1, 1, head_dim). `product(x, weight, plus)` is x @ weight.T + plus, and `attend` gets a
+        layer's query, key and value, (rows, heads, head_dim) each, and gives what the query sees.
+        """
+        x = F.embedding(tokens, self.embedding)  # (rows, hidden)
+        if self.gains is not None:
+            cos, sin = cos * self.gains, sin * self.swapped_gains  # (layers, rows, 2, 1, head_dim)
+        for number, (qkv, out, gate_up, down) in enumerate(layers):
+            heads = product(self._normed(x, self.eps), qkv).view(len(tokens), 3, self.num_heads, -1)
+            qk, v = heads[:, :2], heads[:, 2]  # (rows, 2, heads, head_dim) and (rows, heads, head_dim)
+            turn = (cos, sin)
+            if self.gains is not None:
+                qk, turn = self._normed(qk, self.head_eps), (cos[number], sin[number])
+            first, second = qk.chunk(2, dim=-1)
+            q, k = torch.addcmul(qk * turn[0], torch.cat((second, first), dim=-1), turn[1]).unbind(1)
+            x = product(attend(q, k, v).reshape(len(tokens), -1), out, x)
+            gate, up = product(self._normed(x, self.eps), gate_up).chunk(2, dim=-1)
+            x = product(F.silu(gate) * up, down, x)
+        return product(self._normed(x, self.eps), head)
+
+    @staticmethod
+    def _normed(x: Tensor, eps: Tensor) -> Tensor:
+        return x / torch.hypot(torch.linalg.vector_norm(x, dim=-1, keepdim=True), eps)
+
+
+def scaled_weights(model: "Transformer") -> tuple[Sequence[Layer], Tensor]:
+    """The weights of the blocks and of the output, with the norm before each multiplied into it."""
+    width = math.sqrt(model.config.hidden_size)
+    layers = [
+        (
+            (block.attention.qkv.weight * block.attention_norm.weight * width).detach(),
+            block.attention.out.weight.detach(),
+            (block.feed_forward.gate_up.weight * block.feed_forward_norm.weight * width).detach(),
+            block.feed_forward.down.weight.detach(),
+        )
+        for block in model.blocks
+    ]
+    return layers, (model.head.weight * model.norm.weight * width).detach()
 
 
 class LSTMStep(Step):

@@ -191,8 +191,7 @@ class Transformer(LanguageModel):
             mask = state.visible(time, device)
         elif time > config.context_length:
             mask = visible(time, time, config.context_length, device)
-        can_step = time == 1 and state is not None and self.fused and config.positions == "rotary"
-        if can_step and TransformerStep.is_possible(self):
+        if time == 1 and state is not None and self.has_step:
             if self._step is None or not self._step.is_current:
                 self._step = TransformerStep(self)
             return self._step(tokens[:, 0], self._rotation(positions), state)[:, None], state
@@ -204,6 +203,15 @@ class Transformer(LanguageModel):
             layers.append(kept)
         state = KVCache(layers, config.context_length) if state is None else state.advance(time)
         return self.head(self.norm(x)), state
+
+    @property
+    def has_step(self) -> bool:
+        """Whether single tokens take the fast path of `step` now."""
+        return self.fused and self.config.positions == "rotary" and TransformerStep.is_possible(self)
+
+    def use_step(self, step: TransformerStep | None) -> None:
+        """Takes single tokens by this step until the weights change; None makes a new one when it is needed."""
+        self._step = step
 
     def _at_positions(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Rotation | None]:
         """The embeddings (batch, time, hidden) told their positions (batch or 1, time), or the rotation that tells."""
