@@ -22,8 +22,9 @@ import torch
 from storygen import artifact
 from storygen.config import GenerationConfig
 from storygen.decoding import Engine
-from storygen.decoding.stepper import single_threaded
+from storygen.decoding.stepper import STEPPER, single_threaded
 from storygen.models import LanguageModel
+from storygen.models.compiled import compile_step
 from storygen.models.linear import pack, packed_product
 
 ROOT = Path(__file__).parents[1]
@@ -59,10 +60,12 @@ class TimedEngine(Engine):
         self.seconds.append(time.perf_counter() - started)
 
 
-def measure_ours(name: str) -> dict[str, float]:
+def measure_ours(name: str, compile: bool = False) -> dict[str, float]:
     """Our engine: tokens per second, and seconds of single steps."""
     with single_threaded():
         model = artifact.load(ROOT / "checkpoints" / name).model
+    if compile:
+        STEPPER.run(lambda: compile_step(model))
     engine = TimedEngine(model)
     sampled = GenerationConfig(strategy="top_p", top_p=0.95, temperature=0.8, max_new_tokens=TOKENS)
     searched = GenerationConfig(strategy="beam", num_beams=BEAMS, max_new_tokens=TOKENS)
@@ -137,7 +140,13 @@ def measure_transformers(name: str) -> dict[str, float]:
     }
 
 
-CONTENDERS = {"ours": measure_ours, "limits": measure_limits, "transformers": measure_transformers}
+CONTENDERS: dict[str, Callable[[str], dict[str, float]]] = {
+    "ours": measure_ours,
+    "compiled": lambda name: measure_ours(name, compile=True),
+    "limits": measure_limits,
+    "transformers": measure_transformers,
+}
+OF_LSTM = ("ours", "limits")
 
 
 def run_contender(contender: str, name: str) -> dict[str, float]:
@@ -148,29 +157,29 @@ def run_contender(contender: str, name: str) -> dict[str, float]:
 
 
 def report(name: str, figures: dict[str, dict[str, float]]) -> None:
-    """Prints the table of one model."""
-    ours, limits, theirs = figures["ours"], figures["limits"], figures.get("transformers")
-    print(f"\n## {name}\n\n| what | ours | `transformers` | ratio |\n|---|---|---|---|")
+    """Prints the tables of one model."""
+    limits, theirs = figures["limits"], figures.get("transformers")
+    ways = {"plain": figures["ours"]} | ({"compiled": figures["compiled"]} if "compiled" in figures else {})
+    print(f"\n## {name}\n\n| tokens/s | {' | '.join(ways)} | `transformers` | ratio |")
+    print("|---" * (len(ways) + 3) + "|")
     rows = {"stream": "one stream, top-p", "streams": f"{STREAMS} streams, top-p", "beam": f"beam {BEAMS}"}
     for key, what in rows.items():
-        peer = f"{theirs[key]:,.0f} | {ours[key] / theirs[key]:.1f}" if theirs else "- | -"
-        print(f"| {what}, tokens/s | {ours[key]:,.0f} | {peer} |")
-    print("\n| what | | against | ratio |\n|---|---|---|---|")
-    print(
-        f"| {STREAMS} streams | {ours['streams']:,.0f} tokens/s | one stream | {ours['streams'] / ours['stream']:.1f} |"
-    )
-    for what, against in (("token 500", "token 20"), ("first token", "forward")):
-        time_, other = ours[what], (ours | limits)[against]
-        names = {"first token": "first token, prompt of 300", "forward": "forward pass over it"}
-        row = f"| {names.get(what, what)} | {1000 * time_:.2f} ms"
-        print(f"{row} | {names.get(against, against)}: {1000 * other:.2f} ms | {time_ / other:.2f} |")
+        speeds = " | ".join(f"{way[key]:,.0f}" for way in ways.values())
+        ratios = ", ".join(f"{way[key] / theirs[key]:.1f}" for way in ways.values()) if theirs else "-"
+        print(f"| {what} | {speeds} | {f'{theirs[key]:,.0f}' if theirs else '-'} | {ratios} |")
     floor = limits["bytes"] / limits["bandwidth"]
+    for way, ours in ways.items():
+        print(f"\n{way}: {STREAMS} streams are {ours['streams'] / ours['stream']:.1f} times one stream;", end=" ")
+        print(f"token 500 takes {1000 * ours['token 500']:.2f} ms, token 20 {1000 * ours['token 20']:.2f} ms", end=" ")
+        print(f"({ours['token 500'] / ours['token 20']:.2f});", end=" ")
+        print(f"first token after a prompt of 300 {1000 * ours['first token']:.1f} ms, a forward pass", end=" ")
+        print(f"{1000 * limits['forward']:.1f} ms ({ours['first token'] / limits['forward']:.2f});", end=" ")
+        print(f"a token takes {1 / ours['stream'] / floor:.1f} times the floor.")
     print(
-        f"\nWeights of {limits['bytes'] / 1e6:.1f} MB at {limits['bandwidth'] / 1e9:.0f} GB/s: no token in less than "
-        f"{1000 * floor:.2f} ms; one stream takes {1 / ours['stream'] / floor:.1f} times that. float32 matmul "
-        f"{limits['matmul'] / 1e9:.0f} GFLOP/s; oneDNN {limits['oneDNN matmul'] / 1e9:.0f}, for {STREAMS} rows "
-        f"{limits['oneDNN 16 rows'] / 1e9:.0f}; {STREAMS} streams use "
-        f"{ours['streams'] * limits['bytes'] / 2 / 1e9:.0f}."
+        f"\nFloor: {limits['bytes'] / 1e6:.1f} MB of weights at {limits['bandwidth'] / 1e9:.0f} GB/s, "
+        f"{1000 * floor:.2f} ms a token. float32 products: torch.matmul {limits['matmul'] / 1e9:.0f} GFLOP/s, oneDNN "
+        f"{limits['oneDNN matmul'] / 1e9:.0f}, with {STREAMS} rows {limits['oneDNN 16 rows'] / 1e9:.0f}; {STREAMS} "
+        f"streams use {2 * ways['plain']['streams'] * limits['bytes'] / 4 / 1e9:.0f}."
     )
 
 
@@ -186,7 +195,7 @@ def main() -> None:
         return
     print(f"{torch.get_num_threads()} threads, {TOKENS} tokens a story, medians of {arguments.rounds} turns")
     for name in ("transformer", "lstm"):
-        contenders = [c for c in CONTENDERS if name == "transformer" or c != "transformers"]
+        contenders = CONTENDERS if name == "transformer" else OF_LSTM
         turns = [{c: run_contender(c, name) for c in contenders} for _ in range(arguments.rounds)]
         figures = {
             c: {key: statistics.median(turn[c][key] for turn in turns) for key in turns[0][c]} for c in contenders
