@@ -12,7 +12,7 @@ DEFAULT = "transformer"
 VARIABLE = "STORYGEN_MODELS"
 """Environment variable: folders or Hub repositories, separated by commas; user/name@revision pins one."""
 COMPILE = "STORYGEN_COMPILE"
-"""Environment variable: 1 compiles the models' steps, which needs a C++ compiler and half a minute for each."""
+"""Environment variable: 1 compiles the models' steps, which needs a C++ compiler and a minute for each."""
 
 
 def load_writers(bundled: Path, environment: Mapping[str, str] = os.environ) -> dict[str, Writer]:

@@ -224,7 +224,7 @@ class Writer:
 def load(path_or_repo: str | Path, revision: str | None = None, compile: bool = False) -> Writer:
     """The writer in a local folder or a Hub repository; StorygenError says what does not fit.
 
-    With `compile`, which needs a C++ compiler and half a minute, a Transformer writes a single story twice as fast.
+    With `compile`, which needs a C++ compiler and a minute, a Transformer writes a single story twice as fast.
     """
     with single_threaded():
         writer = Writer(artifact.load(path_or_repo, revision))

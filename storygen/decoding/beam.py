@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from storygen.config import GenerationConfig
-from storygen.decoding.modifiers import modify
+from storygen.decoding.modifiers import is_modified, modify
 
 
 @dataclass(frozen=True)
@@ -128,15 +128,14 @@ class BeamSearch:
 
     def _scores(self, running: list[Hypothesis], logprobs: Tensor, chosen: Counter[int]) -> Tensor:
         """The log-probabilities (beams, vocab) that the search goes by."""
-        scores = torch.stack(
-            [
-                modify(row, self.prompt, hypothesis.tokens, self.end_id, self.config)
-                for row, hypothesis in zip(logprobs, running, strict=True)
-            ]
-        )
+        scores = logprobs
+        if is_modified(self.config):
+            rows = zip(logprobs, running, strict=True)
+            scores = torch.stack([modify(row, self.prompt, h.tokens, self.end_id, self.config) for row, h in rows])
         if chosen:
             taken = torch.tensor([*chosen])
-            scores[:, taken] -= self.config.diversity_penalty * torch.tensor([*chosen.values()], dtype=scores.dtype)
+            penalty = self.config.diversity_penalty * torch.tensor([*chosen.values()], dtype=scores.dtype)
+            scores = scores.index_add(1, taken, -penalty.expand(len(scores), -1))
         return scores
 
     def _finish_reason(self, tokens: tuple[int, ...], last: bool) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from storygen.config import GenerationConfig
 from storygen.decoding.beam import BeamSearch
-from storygen.decoding.modifiers import modify
+from storygen.decoding.modifiers import is_modified, modify
 from storygen.decoding.request import Generation, Request, Token
 from storygen.decoding.sampling import choose
 from storygen.decoding.stepper import STEPPER
@@ -191,12 +191,14 @@ class Engine:
         """Writes the next token of each request, drawn from its row of (rows, vocab), and tells which."""
         scores = logprobs
         for row, request in enumerate(requests):
+            if not is_modified(request.config):
+                continue
             own = logprobs[row]
             changed = modify(own, request.prompt, request.written, self.end_id, request.config)
             if changed is not own:
                 scores = logprobs.clone() if scores is logprobs else scores
                 scores[row] = changed
-        chosen = choose(scores, [request.config for request in requests], [r.generator for r in requests])
+        chosen = choose(scores, [request.config for request in requests], [r.numbers for r in requests])
         values = logprobs.gather(1, torch.tensor(chosen).clamp(min=0)[:, None])[:, 0].tolist()
         for row, (request, token, logprob) in enumerate(zip(requests, chosen, values, strict=True)):
             try:

@@ -41,6 +41,11 @@ def ban(logprobs: Tensor, tokens: Sequence[int] | set[int]) -> Tensor:
     return logprobs.index_fill(-1, torch.tensor(sorted(tokens), device=logprobs.device), BANNED)
 
 
+def is_modified(config: GenerationConfig) -> bool:
+    """Whether `modify` has anything to do."""
+    return config.repetition_penalty != 1.0 or config.no_repeat_ngram > 0 or config.min_new_tokens > 0
+
+
 def modify(
     logprobs: Tensor, prompt: Sequence[int], written: Sequence[int], end_id: int, config: GenerationConfig
 ) -> Tensor:

@@ -6,11 +6,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from storygen.config import GenerationConfig
 from storygen.decoding.beam import BeamSearch, Hypothesis
+from storygen.decoding.sampling import random_numbers
 from storygen.errors import StorygenError
 
 FLUSH_SECONDS = 0.02
@@ -95,7 +95,7 @@ class Request:
         self.is_over: Callable[[Sequence[int]], bool] | None = None
         self.explain = False
         self.search: BeamSearch | None = None
-        self.generator = torch.Generator().manual_seed(config.seed or 0)
+        self.numbers = random_numbers(config.seed or 0)
         self.rows = 1
         """Rows that it has in the batch now: a beam search starts with one."""
         self.written: list[int] = []

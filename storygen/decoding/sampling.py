@@ -1,7 +1,7 @@
 """Drawing the next token of many sequences at once, each with its own settings and its own random numbers."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -15,11 +15,18 @@ def is_greedy(config: GenerationConfig) -> bool:
     return config.strategy == "greedy" or ("temperature" in config.settings and config.temperature == 0)
 
 
-def choose(logits: Tensor, configs: Sequence[GenerationConfig], generators: Sequence[torch.Generator]) -> list[int]:
+def random_numbers(seed: int) -> Iterator[float]:
+    """Numbers in [0, 1) of a generator of its own, without end; drawn many at a time, as each call has its price."""
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        yield from torch.rand(64, generator=generator).tolist()
+
+
+def choose(logits: Tensor, configs: Sequence[GenerationConfig], numbers: Sequence[Iterator[float]]) -> list[int]:
     """The next token of each row of logits (rows, vocab), on the CPU; -1 where nothing is left to choose from.
 
-    Rows with equal settings are filtered together. Each takes one number from its own generator, so that a sequence
-    gets the same tokens whatever other sequences stand beside it.
+    Rows with equal settings are filtered together. Each takes one number from its own `random_numbers`, so that a
+    sequence gets the same tokens whatever other sequences stand beside it.
     """
     groups: dict[tuple, list[int]] = defaultdict(list)
     for row, config in enumerate(configs):
@@ -31,8 +38,8 @@ def choose(logits: Tensor, configs: Sequence[GenerationConfig], generators: Sequ
         if kind == "greedy":
             chosen = greedy(part)
         else:
-            numbers = torch.cat([torch.rand(1, generator=generators[row]) for row in rows])
-            chosen = draw(filter_logits(part, configs[rows[0]]), numbers)
+            drawn = torch.tensor([next(numbers[row]) for row in rows])
+            chosen = draw(filter_logits(part, configs[rows[0]]), drawn)
         for row, token in zip(rows, chosen.tolist(), strict=True):
             tokens[row] = token
     return tokens

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from storygen.models.step import Layer, StepSums, TransformerStep, scaled_weights
 from storygen.models.transformer import Transformer
 
-MAX_ROWS = 4
-"""With more rows, memory is what takes the time, and compiled code is no faster than the plain step."""
-SETTINGS = {"freezing": True, "cpp_wrapper": True, "max_autotune": True, "max_autotune_gemm_backends": "CPP,ATEN"}
+TUNED_ROWS = 4
+"""Up to so many rows, kernels are chosen by trying them: one row has code of its own, the others share theirs."""
+SETTINGS = {"freezing": True, "cpp_wrapper": True}
+TUNING = {"max_autotune": True, "max_autotune_gemm_backends": "CPP,ATEN"}
 
 
 class FunctionalStep(nn.Module):
@@ -56,9 +57,21 @@ def _product(x: Tensor, weight: Tensor, plus: Tensor | None = None) -> Tensor:
     return F.linear(x, weight) if plus is None else F.linear(x, weight) + plus
 
 
+class CompiledStep:
+    """Takes and gives what `FunctionalStep` does, by the code for the number of rows."""
+
+    def __init__(self, model: Transformer) -> None:
+        step = FunctionalStep(model).eval()
+        self._few, self._many = torch.compile(step, dynamic=True), torch.compile(step, dynamic=True)
+
+    def __call__(self, tokens: Tensor, *others: Tensor) -> tuple[Tensor, Tensor]:
+        tokens = torch.tensor(tokens.tolist())  # its strides and kind must never differ, or it is compiled anew
+        return (self._few if len(tokens) <= TUNED_ROWS else self._many)(tokens, *others)
+
+
 @torch.inference_mode()
 def compile_step(model: Transformer) -> bool:
-    """Compiles the model's step, in half a minute; False, and a warning, if that fails or the model has none.
+    """Compiles the model's step, in less than a minute; False, and a warning, if that fails or the model has none.
 
     Call it where the model will be used: the code is made for the number of threads that the calling thread has.
     """
@@ -68,13 +81,12 @@ def compile_step(model: Transformer) -> bool:
         warnings.warn("this model has no step to compile", stacklevel=2)
         return False
     step = TransformerStep(model)
-    step.compiled = torch.compile(FunctionalStep(model).eval(), dynamic=True)
-    step.max_compiled_rows = MAX_ROWS
+    step.compiled = CompiledStep(model)
     model.use_step(step)
     try:
-        # Not the `options` of `torch.compile`, of which those that matter are ignored (PyTorch 2.13).
-        with config.patch(SETTINGS):
-            for rows in (1, MAX_ROWS):  # one row has code of its own, several share code for any number
+        for rows, settings in ((1, TUNING), (TUNED_ROWS, TUNING), (TUNED_ROWS + 1, {})):
+            # Not the `options` of `torch.compile`, of which those that matter are ignored (PyTorch 2.13).
+            with config.patch({**SETTINGS, **settings}):
                 _, state = model(torch.zeros(rows, 7, dtype=torch.long))
                 for _ in range(3):
                     _, state = model(torch.zeros(rows, 1, dtype=torch.long), state)

@@ -55,14 +55,12 @@ class TransformerStep(Step):
         self.layers = [tuple(pack(weight) for weight in layer) for layer in layers]
         self.head = pack(head)
         self.compiled: Callable[..., tuple[Tensor, Tensor]] | None = None
-        """A `compiled.FunctionalStep` that takes the place of `sums` for few rows."""
-        self.max_compiled_rows = 0
+        """A `compiled.CompiledStep` that takes the place of `sums`."""
 
     def __call__(self, tokens: Tensor, rotation: "Rotation", cache: KVCache) -> Tensor:
         """Logits (rows, vocab) after tokens (rows,), which the cache has room for; see `Transformer.forward`."""
         cos, sin = (each[:, 0] for each in rotation)  # (rows, 1, 1, head_dim)
-        if len(tokens) <= self.max_compiled_rows:
-            tokens = torch.tensor(tokens.tolist())  # whose strides and kind never differ, or it would compile anew
+        if self.compiled is not None:
             logits, new = self.compiled(tokens, cos, sin, *cache.past())
             cache.write(new)
             return logits

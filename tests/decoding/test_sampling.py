@@ -3,7 +3,7 @@ import torch
 
 from storygen.config import GenerationConfig
 from storygen.decoding import choose, filter_logits
-from storygen.decoding.sampling import draw
+from storygen.decoding.sampling import draw, random_numbers
 
 GREEDY = [
     GenerationConfig(strategy="greedy"),
@@ -28,7 +28,7 @@ def name_of(config):
 
 
 def seeded(*seeds):
-    return [torch.Generator().manual_seed(seed) for seed in seeds]
+    return [random_numbers(seed) for seed in seeds]
 
 
 @pytest.mark.parametrize("config", GREEDY, ids=name_of)
@@ -45,8 +45,7 @@ def test_samples_follow_the_filtered_distribution(config):
     torch.manual_seed(0)
     logits = torch.randn(10)
     expected = filter_logits(logits, config).softmax(dim=-1)
-    [generator] = seeded(7)
-    draws = torch.tensor(choose(logits.expand(20_000, -1), [config] * 20_000, [generator] * 20_000))
+    draws = torch.tensor(choose(logits.expand(20_000, -1), [config] * 20_000, seeded(7) * 20_000))
     counts = torch.bincount(draws, minlength=10).float()
     alive = expected > 0
     assert counts[~alive].sum() == 0
