@@ -94,11 +94,14 @@ class BeamSearch:
         scores = self._scores(group.running, logprobs, chosen)
         totals = scores + torch.tensor([hypothesis.total for hypothesis in group.running])[:, None]  # (beams, vocab)
         best = totals.flatten().topk(min(2 * self.width, totals.numel()))
+        own = logprobs.flatten()[best.indices].tolist()
         last = self.length == self.max_new_tokens
         rows: list[int] = []
         newest: list[int] = []
         running: list[Hypothesis] = []
-        for rank, (total, index) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True)):
+        for rank, (total, index, logprob) in enumerate(
+            zip(best.values.tolist(), best.indices.tolist(), own, strict=True)
+        ):
             if total == float("-inf"):
                 break  # banned, like all that follow
             row, token = divmod(index, totals.shape[1])
@@ -110,7 +113,7 @@ class BeamSearch:
             if not reason and len(running) == self.width:
                 continue
             newest.append(token)
-            grown = Hypothesis(tokens, (*parent.logprobs, float(logprobs[row, token])), total, reason)
+            grown = Hypothesis(tokens, (*parent.logprobs, logprob), total, reason)
             if reason:
                 group.finished.append(grown)
             else:

@@ -31,6 +31,8 @@ class KVCache(State):
         """How many tokens a token can see, itself included."""
         self.rows, _, self.end, _ = layers[0][0].shape
         self.start = [0] * self.rows
+        self._same = [[0] * self.rows for _ in range(self.rows)]
+        """For each two rows the slot before which they hold the same: beams differ in their last few tokens only."""
 
     @property
     def positions(self) -> list[int]:
@@ -110,15 +112,18 @@ class KVCache(State):
     def select(self, rows: Sequence[int]) -> "KVCache":
         self.reserve(0)
         memory, first = self._memory, self._first()
-        start = [self.start[row] for row in rows]
         if len(rows) >= memory.shape[2]:
             self._allocate(memory[:, :, rows, :, : self.end], len(rows) + len(rows) // 2 + 1, 0)
         else:
             moved = [(to, row) for to, row in enumerate(rows) if to != row]
-            if moved:  # a beam that goes on where it was is not copied
+            if moved:  # a beam that goes on where it was is not copied, nor what another shares with it
+                same = min(self._same[to][row] if to < self.rows else 0 for to, row in moved)
                 to, source = (torch.tensor(each, device=memory.device) for each in zip(*moved, strict=True))
-                memory[:, :, to, :, first : self.end] = memory[:, :, source, :, first : self.end]
-        self.rows, self.start = len(rows), start
+                copied = slice(max(first, same), self.end)
+                memory[:, :, to, :, copied] = memory[:, :, source, :, copied]
+        self._same = [[self.end if one == other else self._same[one][other] for other in rows] for one in rows]
+        self.start = [self.start[row] for row in rows]
+        self.rows = len(rows)
         return self
 
     def join(self, other: "KVCache") -> "KVCache":
@@ -141,7 +146,12 @@ class KVCache(State):
         # Masked slots must hold numbers all the same: 0 times a NaN that some earlier row left there is NaN.
         new[:, :, :, :, first:begin] = 0
         self._memory[:, :, : self.rows, :, begin:first] = 0
-        self.start += [start + self.end - other.end for start in other.start]
+        other._move(self.end - other.end)
+        self.start += other.start
+        self._same = [
+            *(row + [0] * other.rows for row in self._same),
+            *([0] * self.rows + row for row in other._same),
+        ]
         self.rows = rows
         return self
 
@@ -152,6 +162,7 @@ class KVCache(State):
     def _move(self, slots: int) -> None:
         """Counts all slots from another first one."""
         self.start = [start + slots for start in self.start]
+        self._same = [[max(0, slot + slots) for slot in row] for row in self._same]
         self.end += slots
 
     def _allocate(self, content: Tensor, rows: int, time: int) -> None:

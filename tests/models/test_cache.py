@@ -47,6 +47,28 @@ def test_rows_that_join_and_leave_read_as_if_alone(model):
 
 
 @torch.inference_mode()
+def test_rows_that_branch_read_as_if_alone(model):
+    """Only what differs between two branches is copied; taking too much for shared mixes up their stories."""
+    generator = torch.Generator().manual_seed(3)
+    texts = [tokens(5, seed=1).tolist(), tokens(9, seed=2).tolist()]
+    _, state = model(torch.tensor([texts[0]]))
+    state = state.join(model(torch.tensor([texts[1]]))[1])
+    for step in range(60):
+        count = int(torch.randint(1, 7, (1,), generator=generator))
+        rows = torch.randint(0, len(texts), (count,), generator=generator).tolist()
+        if step == 30:
+            state = state.join(model(torch.tensor([tokens(40, seed=4).tolist()]))[1])
+            texts.append(tokens(40, seed=4).tolist())
+            rows[0] = len(texts) - 1
+        following = torch.randint(0, 400, (count,), generator=generator).tolist()
+        texts = [[*texts[row], token] for row, token in zip(rows, following, strict=True)]
+        logits, state = model(torch.tensor(following)[:, None], state.select(rows))
+        for row, text in enumerate(texts):
+            expected = whole(model, torch.tensor(text))
+            torch.testing.assert_close(logits[row, -1], expected, atol=2e-4, rtol=2e-4, msg=f"{row} at step {step}")
+
+
+@torch.inference_mode()
 def test_rows_of_different_lengths_read_several_tokens_at_once(model):
     texts = [tokens(40, seed=1), tokens(17, seed=2)]
     _, state = model(texts[0][None, :30])
