@@ -47,7 +47,7 @@ class Config:
 
     def refuse(self, name: str, right: str) -> typing.NoReturn:
         """Raises StorygenError for one field: its value, and what would be right."""
-        raise StorygenError(f"{type(self).__name__}.{name} is {getattr(self, name)!r}; {right}")
+        raise StorygenError(f"{type(self).__name__}.{name} is {_short(getattr(self, name))}; {right}")
 
     def replace(self, **changes: Any) -> Self:
         """A checked copy with some fields changed."""
@@ -261,7 +261,7 @@ class GenerationConfig(Config):
     )
     diversity_penalty: float = option(
         1.0,
-        "Diverse beams: taken off a token's log-probability for each earlier group that chose it.",
+        "Diverse beams: taken off a token's log-probability for each beam of earlier groups that just took it.",
         low=0.0,
         high=20.0,
     )

@@ -4,8 +4,9 @@ import re
 from collections.abc import Sequence
 
 SENTENCE_END = re.compile(
-    r"(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bDr)(?<!\bSt)"  # not the point of an abbreviation
-    r"[.!?\u2026]+[\"'\u201d\u2019)\]]*(?=\s|\Z)"
+    r"(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\bProf)"  # not the point of an abbreviation
+    r"[.!?\u2026]+[\"'\u201d\u2019)\]]*(?=\s|\Z)",
+    re.IGNORECASE,
 )
 
 
@@ -24,9 +25,9 @@ class Ending:
         if self.is_stopped:
             return ""
         self._held += piece
-        found = [at for text in self.stop if (at := self._held.find(text)) >= 0]
-        if found:
-            self._held, self.is_stopped = self._held[: min(found)], True
+        found = [(at + len(text), at) for text in self.stop if (at := self._held.find(text)) >= 0]
+        if found:  # the one that was complete first, so that it does not matter in which pieces the text came
+            self._held, self.is_stopped = self._held[: min(found)[1]], True
             certain = len(self._held)
         else:
             certain = len(self._held) - max((_overlap(self._held, text) for text in self.stop), default=0)

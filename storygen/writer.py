@@ -132,7 +132,8 @@ class Writer:
         title = title.strip()
         prompt, notes = self.prompt_tokens(opening, title)
         generation = self.engine.submit(prompt, config, self._stops_at(config.stop), explain)
-        return StoryStream(self._write(generation, opening, title, config, tuple(notes)), opening)
+        written = self._write(generation, len(prompt), opening, title, config, tuple(notes))
+        return StoryStream(written, opening)
 
     def prompt_tokens(self, opening: str, title: str) -> tuple[list[int], list[str]]:
         """The tokens to continue, at most the context length, and notes on what had to be left out.
@@ -161,7 +162,7 @@ class Writer:
         """Tells from the tokens written so far whether a stop text has just been completed."""
         if not stop:
             return None
-        longest = max(len(text.encode()) for text in stop)
+        longest = max(4 * len(text) for text in stop)  # in bytes, at most
 
         def is_over(tokens: Sequence[int]) -> bool:
             first, size = len(tokens) - 1, 0
@@ -174,7 +175,13 @@ class Writer:
         return is_over
 
     def _write(
-        self, generation: Generation, opening: str, title: str, config: GenerationConfig, notes: tuple[str, ...]
+        self,
+        generation: Generation,
+        length: int,
+        opening: str,
+        title: str,
+        config: GenerationConfig,
+        notes: tuple[str, ...],
     ) -> Iterator[str]:
         decoder, ending = StreamDecoder(self.tokenizer), Ending(config.stop, config.full_sentence)
         tokens: list[Token] = []
@@ -195,6 +202,9 @@ class Writer:
         if piece := ending.push(decoder.finish()) + ending.finish(reason == "end"):
             pieces.append(piece)
             yield piece
+        if self.model.window is not None and length + len(tokens) > self.model.window:
+            seen = f"the last {self.model.window} tokens"
+            notes = (*notes, f"the story is longer than the model can see: at its end it saw {seen} only")
         return Result(
             text="".join(pieces),
             opening=opening,

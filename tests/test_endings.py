@@ -26,6 +26,12 @@ def test_the_first_of_several_stop_texts_cuts():
     assert "".join(stream(["one two three"], stop=("three", "two"))) == "one "
 
 
+@pytest.mark.parametrize("pieces", [["xabc"], ["xab", "c"], ["x", "a", "b", "c"]])
+def test_a_stop_text_inside_another_is_met_first(pieces):
+    """Else the result would depend on where a token ends."""
+    assert "".join(stream(pieces, stop=("abc", "b"))) == "xa"
+
+
 def test_nothing_comes_after_a_stop_text():
     ending = Ending(stop=("!",))
     assert ending.push("Oh! No") == "Oh"
@@ -51,7 +57,9 @@ def test_pieces_add_up_however_the_text_is_cut(text, stop, sizes, full_sentence,
     whole = "".join(stream([text], is_complete, **rules))
     assert "".join(stream(pieces, is_complete, **rules)) == whole
     assert not any(each in whole for each in stop)
-    before_stop = text[: min((text.find(each) for each in stop if each in text), default=len(text))]
+    # The stop text that is complete first, and of those that end together the longest.
+    ends = [(text.find(each) + len(each), text.find(each)) for each in stop if each in text]
+    before_stop = text[: min(ends)[1]] if ends else text
     assert before_stop.startswith(whole)
     if not full_sentence or is_complete:
         assert whole == before_stop
@@ -64,6 +72,7 @@ def test_pieces_add_up_however_the_text_is_cut(text, stop, sizes, full_sentence,
         ('"Come!" he said. "I', '"Come!" he said.'),
         ('He said, "Come." And', 'He said, "Come."'),
         ("It was Mr. Fox. And Mr.", "It was Mr. Fox."),
+        ("it was mr. fox. and prof.", "it was mr. fox."),
         ("It cost 3.50 and then", "It cost 3.50 and then"),
         ("no end at all", "no end at all"),
         ("All done.", "All done."),

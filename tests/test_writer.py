@@ -54,7 +54,7 @@ def test_trailing_spaces_make_no_difference(writer):
 def test_a_long_opening_is_cut_at_its_start_and_says_so(writer):
     opening = "and then " * 200_000  # 1.8 MB
     result = writer.generate(opening, title="The Fox", config=CONFIG)
-    [note] = result.notes
+    note = result.notes[0]
     limit = writer.model.config.context_length
     tokens, _ = writer.prompt_tokens(opening.rstrip(), "The Fox")
     assert len(tokens) == limit
@@ -109,9 +109,23 @@ def test_a_stop_text_ends_the_story_before_it(writer, strategy):
 
 def test_the_opening_may_hold_a_stop_text(writer):
     """Only what is written counts: a story about a wolf can be asked to stop at the next wolf."""
-    config = CONFIG.replace(stop=("Once",))
-    assert writer.generate("Once", config=config) == writer.generate("Once", config=config)
-    assert len(writer.generate("Once", config=config).tokens) > 1
+    plain = writer.generate("Once", config=CONFIG)
+    assert "Once" not in plain.text
+    assert writer.generate("Once", config=CONFIG.replace(stop=("Once",))).text == plain.text
+
+
+def test_a_stop_text_that_is_no_unicode_never_comes(writer):
+    assert writer.generate(config=CONFIG.replace(stop=("\ud800",))).text == writer.generate(config=CONFIG).text
+
+
+def test_a_story_longer_than_the_context_says_what_the_model_saw(writer):
+    """64 tokens of context: the title is out of sight by then. An LSTM has no such window."""
+    notes = writer.generate(title="Fox", config=CONFIG.replace(max_new_tokens=100, min_new_tokens=100)).notes
+    is_windowed = writer.model.window is not None
+    assert [("longer than the model can see: at its end it saw the last 64 tokens" in note) for note in notes] == (
+        [True] if is_windowed else []
+    )
+    assert writer.generate(title="Fox", config=CONFIG).notes == ()
 
 
 def test_a_long_stop_text_with_wide_characters(writer):

@@ -146,7 +146,9 @@ class BeamSearch:
             return "end"
         if self.is_over is not None and self.is_over(tokens):
             return "stop"
-        return "length" if last else ""
+        if last:
+            return "length" if self.max_new_tokens == self.config.max_new_tokens else "context"
+        return ""
 
     def _is_settled(self, best: Hypothesis, worst: Hypothesis) -> bool:
         """Whether a group's search ends: `best` of the running against `worst` of a full set of finished hypotheses.

@@ -37,6 +37,8 @@ class Engine:
         self.model, self.end_id, self.max_rows, self.max_waiting = model, end_id, max_rows, max_waiting
         self._waiting: deque[Request] = deque()
         self._closed = False
+        self._admitted: Request | None = None
+        """The request whose prompt is being read."""
         self._active: list[Request] = []
         """The requests in the batch, in the order of their rows."""
         self._state: State | None = None
@@ -73,8 +75,8 @@ class Engine:
             self._drop_cancelled()
             if len(self._waiting) >= self.max_waiting:
                 raise StorygenError(f"{len(self._waiting)} requests are waiting already; try again in a moment")
-            self._waiting.append(request)
             STEPPER.wake(self)
+            self._waiting.append(request)
         return Generation(request)
 
     @property
@@ -85,7 +87,7 @@ class Engine:
     @property
     def active_rows(self) -> int:
         """How many sequences the model works on now."""
-        return sum(request.rows for request in self._active)
+        return sum(request.rows for request in self._active) + (self._admitted is not None)
 
     def close(self) -> None:
         """Cancels all requests and takes no more."""
@@ -97,7 +99,7 @@ class Engine:
 
     def has_work(self) -> bool:
         """Whether any request is active or waits."""
-        return bool(self._active or self._waiting)
+        return bool(self._active or self._waiting or self._admitted)
 
     def step(self) -> None:
         """Lets a request in, chooses the next token of every row, and has the model read them."""
@@ -139,16 +141,17 @@ class Engine:
             reserved = sum(request.config.rows for request in self._active)
             if not self._waiting or reserved + self._waiting[0].config.rows > self.max_rows:
                 return
-            request = self._waiting.popleft()
+            request = self._admitted = self._waiting.popleft()
         try:
             logits, state = self._read([request.prompt], None)
+            if self._active:
+                logits, state = torch.cat((self._logits, logits)), self._state.join(state)
+            self._logits, self._state = logits, state
+            self._active.append(request)
         except Exception as error:
             request.fail(error)
-            return
-        if self._active:
-            logits, state = torch.cat((self._logits, logits)), self._state.join(state)
-        self._logits, self._state = logits, state
-        self._active.append(request)
+        finally:
+            self._admitted = None
 
     def _drop_cancelled(self) -> None:
         for request in [request for request in self._waiting if request.cancelled]:

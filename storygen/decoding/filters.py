@@ -42,7 +42,7 @@ def top_p(logits: Tensor, p: float) -> Tensor:
     if p >= 1.0:
         return logits
     # NumPy sorts 4,096 values in 6 microseconds, PyTorch in 35: it keeps the order, too, of which only ties have need.
-    values = np.sort(logits.cpu().numpy(), axis=-1)[..., ::-1]
+    values = np.sort(logits.detach().float().cpu().numpy(), axis=-1)[..., ::-1]
     ordered = torch.from_numpy(np.ascontiguousarray(values)).to(logits.device)
     # The sum runs in float64, as the sum of all decides at a boundary.
     sums = (ordered - ordered[..., :1]).exp().cumsum(dim=-1, dtype=torch.float64)

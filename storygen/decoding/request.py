@@ -1,6 +1,7 @@
 """One request to the engine: what the engine keeps of it, and what its caller holds."""
 
 import queue
+import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -95,7 +96,7 @@ class Request:
         self.is_over: Callable[[Sequence[int]], bool] | None = None
         self.explain = False
         self.search: BeamSearch | None = None
-        self.numbers = random_numbers(config.seed or 0)
+        self.numbers = random_numbers(secrets.randbelow(2**31) if config.seed is None else config.seed)
         self.rows = 1
         """Rows that it has in the batch now: a beam search starts with one."""
         self.written: list[int] = []

@@ -58,12 +58,13 @@ class Stepper:
 
     def wake(self, work: Steps) -> None:
         """Has it stepped until it has no more work. Call with `changed` held."""
+        if self._thread is None or not self._thread.is_alive():  # in a forked process it is not alive
+            thread = threading.Thread(target=self._run, name="storygen-stepper", daemon=True)
+            thread.start()
+            self._thread = thread
+            atexit.register(self._end)  # a thread inside PyTorch must end before the interpreter does
         if work not in self._awake:
             self._awake.append(work)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="storygen-stepper", daemon=True)
-            self._thread.start()
-            atexit.register(self._end)  # a thread inside PyTorch must end before the interpreter does
         self.changed.notify_all()
 
     def run(self, function: Callable[[], T]) -> T:

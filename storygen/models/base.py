@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any, Self
 
 from torch import Tensor, nn
 
@@ -30,6 +31,10 @@ class LanguageModel(nn.Module, ABC):
     config: ModelConfig
     max_positions: int | None = None
     """How many tokens it can read in all; None when there is no such limit."""
+    window: int | None = None
+    """How many tokens back it can look; None for a state without such a limit."""
+    _step: Any = None
+    """The weights made ready for single tokens; made when it is needed, and anew when the weights have changed."""
 
     @abstractmethod
     def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
@@ -37,6 +42,24 @@ class LanguageModel(nn.Module, ABC):
 
         `state` is what an earlier call returned for the tokens before these; None at the start.
         """
+
+    # Optimizers may write to weights without a trace, so what was made of them ends where training or loading begins.
+    # It is no part of the model, and can't be copied.
+
+    def train(self, mode: bool = True) -> Self:
+        self._step = None
+        return super().train(mode)
+
+    def load_state_dict(self, *arguments: Any, **settings: Any) -> Any:
+        self._step = None
+        return super().load_state_dict(*arguments, **settings)
+
+    def _apply(self, *arguments: Any, **settings: Any) -> Self:
+        self._step = None
+        return super()._apply(*arguments, **settings)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_step": None}
 
     def use_fused(self, fused: bool) -> "LanguageModel":
         """Chooses PyTorch's fused kernels (True, the default) or the written-out equations; both give the same."""

@@ -67,6 +67,7 @@ class Linear(nn.Linear):
         super().__init__(in_features, out_features, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.dtype != torch.float32 or not runs_on_onednn(self.weight):
-            return F.linear(x, self.weight)
-        return product(x, self.weight)
+        is_plain = x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu") and x.dim() > 1 and x.numel() > 0
+        if is_plain and runs_on_onednn(self.weight):
+            return product(x, self.weight)
+        return F.linear(x, self.weight)

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -88,11 +87,6 @@ class LSTM(LanguageModel):
             self.head.weight = self.embedding.weight
 
         self.fused = True
-        self._step: LSTMStep | None = None
-
-    def _apply(self, *arguments: Any, **settings: Any) -> "LSTM":
-        self._step = None  # `to` and its like replace what the weights hold
-        return super()._apply(*arguments, **settings)
 
     def forward(self, tokens: Tensor, state: LSTMState | None = None) -> tuple[Tensor, LSTMState]:
         if tokens.shape[1] == 1 and state is not None and self.fused and LSTMStep.is_possible(self):

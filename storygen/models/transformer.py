@@ -6,7 +6,6 @@ rotary positions (Su et al. 2021), SwiGLU (Shazeer 2020), no biases, tied embedd
 """
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -171,7 +170,7 @@ class Transformer(LanguageModel):
         if config.tie_embeddings:
             self.head.weight = self.embedding.weight
         self.fused = True
-        self._step: TransformerStep | None = None
+        self.window = config.context_length
 
     @staticmethod
     def _initialise(module: nn.Module) -> None:
@@ -228,7 +227,3 @@ class Transformer(LanguageModel):
         angles = wave_angles(positions, self.config.head_dim, self.config.rope_theta)[:, :, None, None]
         cos, sin = angles.cos(), angles.sin()
         return torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)
-
-    def _apply(self, *arguments: Any, **settings: Any) -> "Transformer":
-        self._step = None  # `to` and its like replace what the weights hold
-        return super()._apply(*arguments, **settings)

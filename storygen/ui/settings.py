@@ -47,7 +47,7 @@ def config_of(strategy: str, *values: Any) -> GenerationConfig:
     seed = str(seed or "").strip()
     return GenerationConfig(
         strategy=strategy,
-        **{**fields, "stop": tuple((fields["stop"] or "").splitlines())},
+        **{**fields, "stop": tuple(line for line in (fields["stop"] or "").splitlines() if line.strip())},
         max_new_tokens=max_new_tokens,
         seed=int(seed) if seed.isdecimal() and len(seed) < 20 else seed or None,  # the config refuses what is no number
     )

@@ -157,6 +157,26 @@ def test_groups_by_hand():
     assert found[1].total == pytest.approx(3 * (math.log(0.5) - 0.4), abs=1e-5)
 
 
+def test_groups_may_end_at_the_same_time():
+    """The end token is not penalised: else a second group could not end where the first does."""
+    ending = [[0.5, 0.3, 0.15, 0.05]] * 4  # token 0 ends
+    settings = {"strategy": "diverse_beam", "num_beams": 2, "num_groups": 2, "max_new_tokens": 3}
+    found = search(Bigram(ending), [1], 0, diversity_penalty=2.0, length_penalty=0.0, **settings)
+    assert [hypothesis.tokens for hypothesis in found] == [(0,), (0,)]
+
+
+def test_never_with_a_penalty_that_favours_short_stories_looks_no_further():
+    """At the length limit the best running one would only score worse, so its present length is what counts."""
+    for length_penalty in (-1.0, 0.0):
+        early, never = (
+            search(
+                Bigram(GOLDEN), [2], 1, num_beams=2, max_new_tokens=60, length_penalty=length_penalty, early_stopping=e
+            )
+            for e in ("false", "never")
+        )
+        assert [h.tokens for h in early] == [h.tokens for h in never]
+
+
 def test_a_third_group_keeps_away_from_both_before_it():
     settings = {"strategy": "diverse_beam", "num_beams": 3, "num_groups": 3, "max_new_tokens": 1}
     found = search(Bigram(UNIGRAM), [1], 0, diversity_penalty=2.0, length_penalty=0.0, **settings)

@@ -1,6 +1,8 @@
 import gc
 import itertools
 import math
+import subprocess
+import sys
 import threading
 import time
 
@@ -9,6 +11,7 @@ import torch
 
 from storygen.config import GenerationConfig
 from storygen.decoding import Engine
+from storygen.decoding.stepper import STEPPER
 from storygen.errors import StorygenError
 from storygen.models import build_model
 from tests.conftest import lively, tiny_config
@@ -297,9 +300,12 @@ def test_a_request_that_nobody_listens_to_is_dropped(gate):
     generation = engine.submit([1], GenerationConfig(max_new_tokens=2000))
     gate.let(5)
     assert next(iter(generation)) is not None
+    request = generation._request
     del generation
     gc.collect()
     gate.let(2)
+    wait_until(lambda: request.finish_reason is not None)
+    assert request.finish_reason == "cancelled"
     wait_until(lambda: engine.active_rows == 0)
 
 
@@ -313,6 +319,51 @@ def test_closing_ends_everything_cleanly(gate):
     assert ids(waiting) == []
     with pytest.raises(StorygenError, match="the engine is closed"):
         engine.submit([1], GenerationConfig())
+
+
+def test_closing_waits_for_a_prompt_that_is_being_read(gate):
+    """Such a request is neither waiting nor active; the model must not be at work when `close` returns."""
+    engine = Engine(gate, NO_END)
+    generation = engine.submit([1], GenerationConfig())
+    wait_until(lambda: engine.waiting == 0)
+    assert engine.active_rows == 1
+    closing = threading.Thread(target=engine.close)
+    closing.start()
+    closing.join(0.2)
+    assert closing.is_alive()
+    gate.let(10)
+    closing.join(10)
+    assert generation.finish_reason == "cancelled"
+
+
+def test_a_thread_that_could_not_be_started_is_started_later(model, monkeypatch):
+    """A full process must not leave an engine that takes requests and never answers."""
+    wait_until(lambda: STEPPER._thread is None, seconds=30)
+    start = threading.Thread.start
+
+    def fails(thread):
+        if thread.name == "storygen-stepper":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    engine = Engine(model, NO_END)
+    monkeypatch.setattr(threading.Thread, "start", fails)
+    with pytest.raises(RuntimeError, match="can't start"):
+        engine.submit([1], GenerationConfig(max_new_tokens=3))
+    monkeypatch.undo()
+    assert engine.waiting == 0
+    assert len(ids(engine.submit([1], GenerationConfig(max_new_tokens=3)))) == 3
+
+
+def test_the_interpreter_may_end_while_a_story_is_written(model_folders):
+    """A daemon thread inside PyTorch while Python is taken down is a crash."""
+    code = (
+        f"import storygen; writer = storygen.load({str(model_folders / 'transformer')!r});"
+        "stream = writer.stream(config=storygen.GenerationConfig(max_new_tokens=2000, min_new_tokens=2000));"
+        "next(stream); print('written')"
+    )
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (process.returncode, process.stdout, process.stderr) == (0, "written\n", "")
 
 
 def test_a_waiting_caller_can_look_up(gate):
