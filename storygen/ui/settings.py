@@ -61,11 +61,12 @@ def build_settings() -> Settings:
     explanation = gr.Markdown(EXPLANATIONS[start.strategy][1], elem_classes="hint", elem_id="explanation")
     tunable = [_widget(name, visible=name in start.settings) for name in TUNABLE]
     max_new_tokens = _widget("max_new_tokens", visible=True)
-    with gr.Accordion("Repetition and endings", open=False):
-        modifiers = [_widget(name, visible=True) for name in MODIFIERS]
     seed = gr.Textbox(
         label="Seed", info=field_of(GenerationConfig, "seed").metadata["help"], max_length=12, elem_id="seed"
     )
+
+    with gr.Accordion("Repetition and endings", open=False):
+        modifiers = [_widget(name, visible=True) for name in MODIFIERS]
 
     def show(chosen: str) -> list[Any]:
         return [EXPLANATIONS[chosen][1], *(gr.update(visible=name in STRATEGIES[chosen]) for name in TUNABLE)]

@@ -67,7 +67,7 @@ def build_write_tab(writers: Mapping[str, Writer]) -> None:
             )
             with gr.Row():
                 go = gr.Button("Write a story", variant="primary", min_width=120, elem_id="write")
-                stop = gr.Button("Stop", interactive=False, min_width=80, elem_id="stop")
+                stop = gr.Button("Stop", interactive=False, min_width=80, elem_id="stop-button")
             with gr.Accordion("Model and decoding", open=True):
                 model = gr.Dropdown(list(writers), value=next(iter(writers)), label="Model", elem_id="model")
                 settings = build_settings()

@@ -140,7 +140,7 @@ def test_a_story_in_one_click(page):
     expect(page.locator("#status")).to_contain_text("tokens in")
     assert story(page)
     expect(page.locator("#write")).to_be_enabled()
-    expect(page.locator("#stop")).to_be_disabled()
+    expect(page.locator("#stop-button")).to_be_disabled()
 
 
 def test_title_opening_and_seed_give_the_same_story_again(page):
@@ -172,7 +172,7 @@ def test_stop_keeps_what_was_written(page):
     choose(page, "strategy", "Temperature")
     page.locator("#write").click()
     page.wait_for_function("document.querySelector('#story textarea').value.length > 20")
-    page.locator("#stop").click()
+    page.locator("#stop-button").click()
     expect(page.locator("#status")).to_contain_text("Stopped")
     expect(page.locator("#write")).to_be_enabled()
     kept = story(page)
@@ -180,7 +180,7 @@ def test_stop_keeps_what_was_written(page):
     assert story(page) == kept != ""
     page.locator("#write").click()  # and the model is free for the next story
     page.wait_for_function("document.querySelector('#story textarea').value.length > 20")
-    page.locator("#stop").click()
+    page.locator("#stop-button").click()
     expect(page.locator("#status")).to_contain_text("Stopped")
 
 
