@@ -187,13 +187,13 @@ class Transformer(LanguageModel):
         if state is not None:
             state.reserve(time)
             positions = positions + torch.tensor(state.positions, device=device)[:, None]
+            if time == 1 and self.has_step:
+                if self._step is None or not self._step.is_current:
+                    self._step = TransformerStep(self)
+                return self._step(tokens[:, 0], self._rotation(positions), state)[:, None], state
             mask = state.visible(time, device)
         elif time > config.context_length:
             mask = visible(time, time, config.context_length, device)
-        if time == 1 and state is not None and self.has_step:
-            if self._step is None or not self._step.is_current:
-                self._step = TransformerStep(self)
-            return self._step(tokens[:, 0], self._rotation(positions), state)[:, None], state
         x, rotation = self._at_positions(self.embedding(tokens), positions)
         x = self.dropout(x)
         layers = []
