@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.timing import matmul_rate, median_seconds
 from storygen import artifact
 from storygen.config import GenerationConfig
 from storygen.decoding import Engine
@@ -30,16 +31,6 @@ from storygen.models.linear import pack, packed_product
 ROOT = Path(__file__).parents[1]
 TOKENS, STREAMS, BEAMS, PROMPT, REPEATS, ROUNDS = 256, 16, 4, 10, 3, 3
 NO_END = -1
-
-
-def median_seconds(run: Callable[[], object], repeats: int = REPEATS) -> float:
-    """Median time of a run, after one that does not count."""
-    times = []
-    for _ in range(repeats + 1):
-        started = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times[1:])
 
 
 def prompt_of(length: int) -> list[int]:
@@ -77,9 +68,9 @@ def measure_ours(name: str, compile: bool = False) -> dict[str, float]:
                 pass
 
     figures = {
-        "stream": TOKENS / median_seconds(lambda: write(sampled)),
-        "streams": STREAMS * TOKENS / median_seconds(lambda: write(sampled, STREAMS)),
-        "beam": TOKENS / median_seconds(lambda: write(searched)),
+        "stream": TOKENS / median_seconds(lambda: write(sampled), REPEATS),
+        "streams": STREAMS * TOKENS / median_seconds(lambda: write(sampled, STREAMS), REPEATS),
+        "beam": TOKENS / median_seconds(lambda: write(searched), REPEATS),
     }
     early, late = [], []
     for _ in range(REPEATS):
@@ -103,14 +94,14 @@ def measure_limits(name: str) -> dict[str, float]:
     model = artifact.load(ROOT / "checkpoints" / name).model
     prompt = torch.tensor([prompt_of(300)])
     weights = torch.randn(model.num_parameters)
-    a, b = torch.randn(2, 2048, 2048)
-    packed, row = pack(a), torch.randn(STREAMS, 2048)
+    square, row = torch.randn(2048, 2048), torch.randn(STREAMS, 2048)
+    packed = pack(square)
     return {
         "forward": median_seconds(lambda: model(prompt), 15),
         "bytes": 4.0 * model.num_parameters,
         "bandwidth": 4 * weights.numel() / median_seconds(weights.sum, 30),
-        "matmul": 2 * 2048**3 / median_seconds(lambda: a @ b),
-        "oneDNN matmul": 2 * 2048**3 / median_seconds(lambda: packed_product(b, packed)),
+        "matmul": matmul_rate(REPEATS),
+        "oneDNN matmul": 2 * 2048**3 / median_seconds(lambda: packed_product(square, packed), REPEATS),
         "oneDNN 16 rows": 2 * STREAMS * 2048**2 / median_seconds(lambda: packed_product(row, packed), 30),
     }
 
@@ -134,9 +125,9 @@ def measure_transformers(name: str) -> dict[str, float]:
         model.generate(tokens, attention_mask=mask, max_new_tokens=TOKENS, pad_token_id=0, **settings)
 
     return {
-        "stream": TOKENS / median_seconds(lambda: write(**sampling)),
-        "streams": STREAMS * TOKENS / median_seconds(lambda: write(STREAMS, **sampling)),
-        "beam": TOKENS / median_seconds(lambda: write(num_beams=BEAMS, do_sample=False)),
+        "stream": TOKENS / median_seconds(lambda: write(**sampling), REPEATS),
+        "streams": STREAMS * TOKENS / median_seconds(lambda: write(STREAMS, **sampling), REPEATS),
+        "beam": TOKENS / median_seconds(lambda: write(num_beams=BEAMS, do_sample=False), REPEATS),
     }
 
 

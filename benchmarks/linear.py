@@ -6,29 +6,17 @@ Medians of many runs, in one process. Forward and backward products are those of
 few rows are those of a decoding step, with weights laid out beforehand. Pause other work first.
 """
 
-import statistics
-import time
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 
+from benchmarks.timing import median_seconds
 from storygen.models.linear import pack, packed_product, product
 
 SHAPES = ((256, 768), (256, 1376), (688, 256), (256, 4096))
 """Inputs and outputs: queries, keys and values; gate and up; down; the output over the vocabulary."""
-TOKENS, REPEATS = 4096, 25
-
-
-def seconds(run: Callable[[], object]) -> float:
-    """Median time of a run after three warm-ups."""
-    times = []
-    for number in range(REPEATS + 3):
-        started = time.perf_counter()
-        run()
-        if number >= 3:
-            times.append(time.perf_counter() - started)
-    return statistics.median(times)
+TOKENS, REPEATS, WARMUPS = 4096, 25, 3
 
 
 def training_step(
@@ -40,7 +28,7 @@ def training_step(
     def run() -> None:
         torch.autograd.grad(multiply(x, w), (x, w), gradient)
 
-    return seconds(run)
+    return median_seconds(run, REPEATS, WARMUPS)
 
 
 def main() -> None:
@@ -61,9 +49,11 @@ def main() -> None:
     with torch.inference_mode():
         for rows in (1, 4, 16):
             xs = {inputs: torch.randn(rows, inputs) for inputs, _ in SHAPES}
-            mkl = seconds(lambda xs=xs: [F.linear(xs[w.shape[1]], w) for w in weights])
-            onednn = seconds(
-                lambda xs=xs: [packed_product(xs[w.shape[1]], p) for w, p in zip(weights, packed, strict=True)]
+            mkl = median_seconds(lambda xs=xs: [F.linear(xs[w.shape[1]], w) for w in weights], REPEATS, WARMUPS)
+            onednn = median_seconds(
+                lambda xs=xs: [packed_product(xs[w.shape[1]], p) for w, p in zip(weights, packed, strict=True)],
+                REPEATS,
+                WARMUPS,
             )
             print(f"| {rows} rows | {1000 * mkl:.2f} ms | {1000 * onednn:.2f} ms | {mkl / onednn:.1f} |")
 

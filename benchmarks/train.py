@@ -5,12 +5,11 @@
 Medians of several steps (forward, backward, clipping, AdamW) on random tokens, all in one run. Pause other work first.
 """
 
-import statistics
-import time
 from collections.abc import Callable
 
 import torch
 
+from benchmarks.timing import matmul_rate, median_seconds
 from storygen.config import LSTMConfig, TransformerConfig
 from storygen.models import LanguageModel, build_model
 from storygen.training.optimizer import build_optimizer
@@ -18,23 +17,6 @@ from storygen.training.settings import TrainConfig
 from storygen.training.trainer import NextTokenLoss
 
 ROWS, WIDTH, REPEATS = 8, 512, 9
-
-
-def seconds(run: Callable[[], object]) -> float:
-    """Median time of a run after two warm-ups."""
-    times = []
-    for number in range(REPEATS + 2):
-        started = time.perf_counter()
-        run()
-        if number >= 2:
-            times.append(time.perf_counter() - started)
-    return statistics.median(times)
-
-
-def matmul_rate(size: int = 2048) -> float:
-    """Floating-point operations a second of a float32 matrix product."""
-    a, b = torch.randn(size, size), torch.randn(size, size)
-    return 2 * size**3 / seconds(lambda: a @ b)
 
 
 def flops_per_token(model: LanguageModel) -> float:
@@ -66,7 +48,7 @@ def step_of(model: LanguageModel, compile: bool) -> Callable[[], object]:
 def main() -> None:
     """Prints a Markdown table."""
     torch.manual_seed(0)
-    rate = matmul_rate()
+    rate = matmul_rate(REPEATS)
     print(f"{torch.get_num_threads()} threads, batch {ROWS} x {WIDTH}, float32 matmul {rate / 1e9:.0f} GFLOP/s\n")
     print("| model | parameters | tokens/s | GFLOP/s | share of matmul rate |\n|---|---|---|---|---|")
     for name, config, compile in (
@@ -75,7 +57,7 @@ def main() -> None:
         ("lstm", LSTMConfig(), False),
     ):
         model = build_model(config)
-        tokens_per_second = ROWS * WIDTH / seconds(step_of(model, compile))
+        tokens_per_second = ROWS * WIDTH / median_seconds(step_of(model, compile), REPEATS, warmups=2)
         used = tokens_per_second * flops_per_token(model)
         share = f"{tokens_per_second:,.0f} | {used / 1e9:.0f} | {used / rate:.0%}"
         print(f"| {name} | {model.num_parameters:,} | {share} |", flush=True)

@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import json
 import math
+import secrets
 import types
 import typing
 from collections.abc import Iterable
@@ -299,6 +300,10 @@ class GenerationConfig(Config):
     def settings(self) -> tuple[str, ...]:
         """Names of the fields that the chosen strategy uses."""
         return STRATEGIES[self.strategy]
+
+    def seeded(self) -> "GenerationConfig":
+        """These settings with a seed: a new one if it is empty."""
+        return self.replace(seed=secrets.randbelow(2**31)) if self.seed is None else self
 
     @property
     def is_beam(self) -> bool:

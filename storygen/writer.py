@@ -1,6 +1,5 @@
 """A writer: a trained model that turns a title and an opening into a story, whole or piece by piece."""
 
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,8 +125,7 @@ class Writer:
         config = GenerationConfig() if config is None else config
         if not isinstance(config, GenerationConfig):
             raise StorygenError(f"config must be a GenerationConfig, not {type(config).__name__}")
-        if config.seed is None:
-            config = config.replace(seed=secrets.randbelow(2**31))
+        config = config.seeded()
         opening = opening.rstrip()  # a model continues with a space of its own
         title = title.strip()
         prompt, notes = self.prompt_tokens(opening, title)

@@ -146,9 +146,7 @@ class BeamSearch:
             return "end"
         if self.is_over is not None and self.is_over(tokens):
             return "stop"
-        if last:
-            return "length" if self.max_new_tokens == self.config.max_new_tokens else "context"
-        return ""
+        return reason_at_limit(self.max_new_tokens, self.config) if last else ""
 
     def _is_settled(self, best: Hypothesis, worst: Hypothesis) -> bool:
         """Whether a group's search ends: `best` of the running against `worst` of a full set of finished hypotheses.
@@ -170,3 +168,8 @@ class Group:
 
     running: list[Hypothesis]
     finished: list[Hypothesis]
+
+
+def reason_at_limit(budget: int, config: GenerationConfig) -> str:
+    """Why a story ends after `budget` tokens: as many were asked for, or the model can read no more."""
+    return "length" if budget == config.max_new_tokens else "context"

@@ -192,15 +192,11 @@ class Engine:
 
     def _sample(self, requests: list[Request], logprobs: Tensor) -> dict[Request, int]:
         """Writes the next token of each request, drawn from its row of (rows, vocab), and tells which."""
-        scores = logprobs
-        for row, request in enumerate(requests):
-            if not is_modified(request.config):
-                continue
-            own = logprobs[row]
-            changed = modify(own, request.prompt, request.written, self.end_id, request.config)
-            if changed is not own:
-                scores = logprobs.clone() if scores is logprobs else scores
-                scores[row] = changed
+        modified = [row for row, request in enumerate(requests) if is_modified(request.config)]
+        scores = logprobs.clone() if modified else logprobs
+        for row in modified:
+            request = requests[row]
+            scores[row] = modify(logprobs[row], request.prompt, request.written, self.end_id, request.config)
         chosen = choose(scores, [request.config for request in requests], [r.numbers for r in requests])
         values = logprobs.gather(1, torch.tensor(chosen).clamp(min=0)[:, None])[:, 0].tolist()
         for row, (request, token, logprob) in enumerate(zip(requests, chosen, values, strict=True)):

@@ -1,7 +1,6 @@
 """One request to the engine: what the engine keeps of it, and what its caller holds."""
 
 import queue
-import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from storygen.config import GenerationConfig
-from storygen.decoding.beam import BeamSearch, Hypothesis
+from storygen.decoding.beam import BeamSearch, Hypothesis, reason_at_limit
 from storygen.decoding.sampling import random_numbers
 from storygen.errors import StorygenError
 
@@ -96,7 +95,7 @@ class Request:
         self.is_over: Callable[[Sequence[int]], bool] | None = None
         self.explain = False
         self.search: BeamSearch | None = None
-        self.numbers = random_numbers(secrets.randbelow(2**31) if config.seed is None else config.seed)
+        self.numbers = random_numbers(config.seeded().seed)
         self.rows = 1
         """Rows that it has in the batch now: a beam search starts with one."""
         self.written: list[int] = []
@@ -120,15 +119,13 @@ class Request:
         elif self.is_over is not None and self.is_over(self.written):
             self.finish("stop")
         elif len(self.written) == self.budget:
-            self.finish("length")
+            self.finish(reason_at_limit(self.budget, self.config))
         elif now - self._flushed_at >= FLUSH_SECONDS:
             self._flushed_at = now
             self._flush()
 
     def finish(self, reason: str, error: Exception | None = None) -> None:
         """Ends the request; tokens not yet handed over go first."""
-        if reason == "length" and self.budget < self.config.max_new_tokens:
-            reason = "context"
         self.finish_reason = reason
         self._flush()
         self.handed.put([] if error is None else error)

@@ -18,9 +18,8 @@ import torch
 T = TypeVar("T")
 IDLE_SECONDS = 5.0
 """The thread ends when there was nothing to do for so long; the next request starts another."""
-
-
 SECONDS_BETWEEN_PROBES = 1.0
+"""How often it is looked whether the cores are free."""
 
 
 class Steps(Protocol):

@@ -1,7 +1,7 @@
 """What a language model offers to decoding, evaluation and training, whatever is inside."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from torch import Tensor, nn
@@ -42,6 +42,12 @@ class LanguageModel(nn.Module, ABC):
 
         `state` is what an earlier call returned for the tokens before these; None at the start.
         """
+
+    def _current_step(self, make: Callable[[], Any]) -> Any:
+        """The step, made anew if there is none or weights were written to since."""
+        if self._step is None or not self._step.is_current:
+            self._step = make()
+        return self._step
 
     # Optimizers may write to weights without a trace, so what was made of them ends where training or loading begins.
     # It is no part of the model, and can't be copied.

@@ -89,7 +89,7 @@ class KVCache(State):
     def write(self, new: Tensor) -> None:
         """Appends keys and values of one token for all layers, (layers, 2, rows, heads, head_dim)."""
         self._memory[:, :, : self.rows, :, self.end] = new
-        self.end += 1
+        self.advance(1)
 
     def advance(self, time: int) -> "KVCache":
         """Counts the tokens that all layers have appended."""

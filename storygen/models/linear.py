@@ -18,7 +18,7 @@ ROWS_PACKED_FOR = 16
 
 @torch.library.custom_op("storygen::product", mutates_args=())  # `torch.compile` does not know oneDNN's own operator
 def product(x: Tensor, weight: Tensor) -> Tensor:
-    """X @ weight.T by oneDNN: x (..., in), weight (out, in), float32 on the CPU."""
+    """The product x @ weight.T by oneDNN: x (..., in), weight (out, in), float32 on the CPU."""
     return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
 
 
@@ -49,7 +49,7 @@ def pack(weight: Tensor) -> Tensor:
 
 
 def packed_product(x: Tensor, packed: Tensor, plus: Tensor | None = None) -> Tensor:
-    """X @ weight.T (+ plus) for x (rows, in); not differentiable."""
+    """The product x @ weight.T (+ plus) for x (rows, in); not differentiable."""
     if plus is None:
         return torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], "")
     return torch.ops.mkldnn._linear_pointwise.binary(x, plus, packed, None, "add")

@@ -90,9 +90,8 @@ class LSTM(LanguageModel):
 
     def forward(self, tokens: Tensor, state: LSTMState | None = None) -> tuple[Tensor, LSTMState]:
         if tokens.shape[1] == 1 and state is not None and self.fused and LSTMStep.is_possible(self):
-            if self._step is None or not self._step.is_current:
-                self._step = LSTMStep(self, lstm_step)
-            logits, hidden, cell = self._step(tokens[:, 0], state)
+            step = self._current_step(lambda: LSTMStep(self, lstm_step))
+            logits, hidden, cell = step(tokens[:, 0], state)
             return logits[:, None], LSTMState(hidden, cell)
         x = self.dropout(self.embedding(tokens))  # (batch, time, embedding)
         if state is None:

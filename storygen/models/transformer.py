@@ -179,18 +179,18 @@ class Transformer(LanguageModel):
 
     def forward(self, tokens: Tensor, state: KVCache | None = None) -> tuple[Tensor, KVCache]:
         config, time, device = self.config, tokens.shape[1], tokens.device
-        length = time + (max(state.positions) if state else 0)
+        read = state.positions if state else [0]
+        length = time + max(read)
         if self.max_positions is not None and length > self.max_positions:
             raise StorygenError(f"learned positions end at {self.max_positions} tokens; {length} were given")
         positions = torch.arange(time, device=device)[None]  # (1, time), or (batch, time) with a state
         mask = None
         if state is not None:
             state.reserve(time)
-            positions = positions + torch.tensor(state.positions, device=device)[:, None]
+            positions = positions + torch.tensor(read, device=device)[:, None]
             if time == 1 and self.has_step:
-                if self._step is None or not self._step.is_current:
-                    self._step = TransformerStep(self)
-                return self._step(tokens[:, 0], self._rotation(positions), state)[:, None], state
+                step = self._current_step(lambda: TransformerStep(self))
+                return step(tokens[:, 0], self._rotation(positions), state)[:, None], state
             mask = state.visible(time, device)
         elif time > config.context_length:
             mask = visible(time, time, config.context_length, device)
