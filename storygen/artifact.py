@@ -5,7 +5,6 @@ README.md (the model card). Nothing in it is ever executed.
 """
 
 import hashlib
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from storygen.config import read_json
+from storygen.config import read_json, write_json
 from storygen.errors import StorygenError
 from storygen.folders import written_aside
 from storygen.models import ARCHITECTURES, LanguageModel, build_model, config_from_dict, config_to_dict
@@ -68,9 +67,9 @@ def save(
         except SafetensorError as error:  # what the library makes of a full disk
             raise StorygenError(f"{directory / WEIGHTS} cannot be written: {error}") from None
         (work / WEIGHTS).chmod(0o644)  # the library lets nobody but the owner read it
-        (work / CONFIG).write_text(json.dumps(config_to_dict(model.config), indent=2) + "\n", encoding="utf-8")
+        write_json(work / CONFIG, config_to_dict(model.config))
         tokenizer.save(work / TOKENIZER)
-        (work / TRAINING).write_text(json.dumps(training or {}, indent=2) + "\n", encoding="utf-8")
+        write_json(work / TRAINING, training or {})
         if card:
             (work / CARD).write_text(card, encoding="utf-8")
     return directory

@@ -106,6 +106,11 @@ def read_json(path: Path) -> Any:
         raise StorygenError(f"{path} is not valid JSON: {error}") from None
 
 
+def write_json(path: Path, values: Any) -> None:
+    """Writes plain JSON values to a file, indented."""
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
 def _refuse_unknown(cls: type[Config], names: Iterable[str]) -> None:
     known = [field.name for field in dataclasses.fields(cls)]
     for name in names:

@@ -23,7 +23,7 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 from torch import Tensor
 
 from storygen.artifact import CARD, CONFIG, TIED, TOKENIZER, TRAINING, WEIGHTS, Artifact
-from storygen.config import ModelConfig, TransformerConfig
+from storygen.config import ModelConfig, TransformerConfig, write_json
 from storygen.errors import StorygenError
 from storygen.folders import written_aside
 from storygen.models import architecture_of
@@ -96,11 +96,11 @@ def export_transformers(loaded: Artifact, folder: Path) -> str:
     with written_aside(folder) as work:
         (work / WEIGHTS).write_bytes(safetensors.torch.save(weights, metadata={"format": "pt"}))
         (work / TOKENIZER).write_text(tokenizer_json(tokenizer), encoding="utf-8")
-        _write_json(work / CONFIG, config)
-        _write_json(work / GENERATION, _special_ids(tokenizer))
-        _write_json(work / TOKENIZER_CONFIG, settings)
+        write_json(work / CONFIG, config)
+        write_json(work / GENERATION, _special_ids(tokenizer))
+        write_json(work / TOKENIZER_CONFIG, settings)
         if loaded.training:
-            _write_json(work / TRAINING, loaded.training)
+            write_json(work / TRAINING, loaded.training)
         (work / CARD).write_text(_card(loaded, folder.name, layout), encoding="utf-8")
     return layout
 
@@ -255,7 +255,3 @@ def _card(loaded: Artifact, folder: str, layout: str) -> str:
     reach = (REACH if config.qk_norm else REACH_OF_LLAMA).format(config.context_length)
     text = CARD_TEXT.format(name=loaded.name, revision=loaded.revision, folder=folder, layout=layout, reach=reach)
     return text + (FIGURES if loaded.training else "")
-
-
-def _write_json(path: Path, values: dict[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

@@ -6,7 +6,6 @@ train-00000.bin    tokens back to back, uint16 (uint32 when the vocabulary needs
 train-00000.idx    int64 pairs (first token, UTF-8 bytes of the text), one a story
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from storygen.config import read_json
+from storygen.config import read_json, write_json
 from storygen.errors import StorygenError
 
 VERSION = 1
@@ -132,7 +131,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 
 def write_manifest(directory: Path, manifest: dict[str, Any]) -> None:
     """Writes the manifest, last of all: a folder without one is unfinished."""
-    (directory / "manifest.json").write_text(json.dumps({"version": VERSION, **manifest}, indent=2) + "\n")
+    write_json(directory / "manifest.json", {"version": VERSION, **manifest})
 
 
 def _map(path: Path, dtype: np.dtype, count: int) -> np.ndarray:

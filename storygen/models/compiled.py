@@ -47,8 +47,8 @@ class FunctionalStep(nn.Module):
             new.append(torch.stack((k, v)))
             # Products that are summed at once: compiled, that is one pass over the keys, faster than a matrix product.
             scores = torch.cat(((q[:, :, None] * keys).sum(-1) + bias[:, None], (q * k).sum(-1, keepdim=True)), dim=-1)
-            weights = (scores * q.shape[-1] ** -0.5).softmax(dim=-1)[..., None]  # (rows, heads, slots + 1, 1)
-            return (weights[:, :, :-1] * values).sum(2) + weights[:, :, -1] * v
+            shares = (scores * q.shape[-1] ** -0.5).softmax(dim=-1)[..., None]  # (rows, heads, slots + 1, 1)
+            return (shares[:, :, :-1] * values).sum(2) + shares[:, :, -1] * v
 
         return self.sums(tokens, cos, sin, layers, self.head, _product, attend), torch.stack(new)
 
