@@ -19,7 +19,6 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.timing import matmul_rate, median_seconds
 from storygen import artifact
 from storygen.config import GenerationConfig
 from storygen.decoding import Engine
@@ -27,6 +26,7 @@ from storygen.decoding.stepper import STEPPER, single_threaded
 from storygen.models import LanguageModel
 from storygen.models.compiled import compile_step
 from storygen.models.linear import pack, packed_product
+from storygen.training.hardware import matmul_rate, median_seconds
 
 ROOT = Path(__file__).parents[1]
 TOKENS, STREAMS, BEAMS, PROMPT, REPEATS, ROUNDS = 256, 16, 4, 10, 3, 3
@@ -100,7 +100,7 @@ def measure_limits(name: str) -> dict[str, float]:
         "forward": median_seconds(lambda: model(prompt), 15),
         "bytes": 4.0 * model.num_parameters,
         "bandwidth": 4 * weights.numel() / median_seconds(weights.sum, 30),
-        "matmul": matmul_rate(REPEATS),
+        "matmul": matmul_rate(torch.device("cpu")),
         "oneDNN matmul": 2 * 2048**3 / median_seconds(lambda: packed_product(square, packed), REPEATS),
         "oneDNN 16 rows": 2 * STREAMS * 2048**2 / median_seconds(lambda: packed_product(row, packed), 30),
     }

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-from benchmarks.timing import median_seconds
 from storygen.models.linear import pack, packed_product, product
+from storygen.training.hardware import median_seconds
 
 SHAPES = ((256, 768), (256, 1376), (688, 256), (256, 4096))
 """Inputs and outputs: queries, keys and values; gate and up; down; the output over the vocabulary."""

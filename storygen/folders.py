@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from storygen.errors import StorygenError
 
 
@@ -27,6 +29,33 @@ def output_folder(path: Path, overwrite: bool, marks: Iterable[str], inputs: Ite
         if not any((path / mark).exists() for mark in marks):
             raise StorygenError(f"--out {path} holds no {' or '.join(marks)}: it is not replaced; give another folder")
     return path
+
+
+LOCK = ".lock"
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps other processes out of a folder, which is made if need be, until the block or the process ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise StorygenError(f"another process is writing into {folder}; wait for it, or give another folder") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def clear(folder: Path) -> None:
+    """Empties a folder, but for the lock that is held on it."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
 
 
 @contextlib.contextmanager

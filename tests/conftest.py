@@ -14,6 +14,7 @@ from storygen.config import LSTMConfig, TransformerConfig
 from storygen.data.sources import ReadReport, builtin_tales, read_file
 from storygen.models import build_model
 from storygen.tokenizers import train_tokenizer
+from train import prepare
 
 LOCAL = ("127.0.0.1", "::1", "localhost", "0.0.0.0", "")
 
@@ -42,6 +43,14 @@ def tales():
 def tokenizer(tales):
     """A byte-level BPE of 400 tokens."""
     return train_tokenizer("bpe", tales, 400)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    """The built-in tales, packed with a BPE of 500 tokens."""
+    folder = tmp_path_factory.mktemp("data") / "tales"
+    prepare.main(["--source", "tales", "--out", str(folder), "--vocab-size", "500"])
+    return folder
 
 
 def tiny_config(architecture, vocab_size=400, **changes):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from storygen.data.batches import IGNORED
 from storygen.errors import StorygenError
@@ -58,52 +59,60 @@ def rolling_windows(count: int, context_length: int) -> Iterator[Window]:
         yield Window(max(0, stop - context_length - 1), stop, stop - first - 1)
 
 
+def batches_to_score(
+    stories: Iterable[Sequence[int]], context_length: int, batch_tokens: int = 8192
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Inputs and targets (rows, width) in which every token of the stories but their first is a target once.
+
+    Memory holds one batch, however many stories there are.
+    """
+    pieces = (
+        (tokens[window.start : window.stop], window.scored)
+        for tokens in stories
+        for window in rolling_windows(len(tokens), context_length)
+    )
+    while batch := list(itertools.islice(pieces, max(1, batch_tokens // context_length))):
+        width = max(len(tokens) for tokens, _ in batch) - 1
+        inputs = torch.zeros(len(batch), width, dtype=torch.int64)
+        targets = torch.full((len(batch), width), IGNORED)
+        for row, (tokens, scored) in enumerate(batch):
+            tokens = torch.as_tensor(tokens)
+            last = len(tokens) - 1
+            inputs[row, :last] = tokens[:-1]
+            targets[row, last - scored : last] = tokens[-scored:]
+        yield inputs, targets
+
+
 @torch.inference_mode()
 def likelihood(
     model: LanguageModel, stories: Iterable[tuple[Sequence[int], int]], batch_tokens: int = 8192
 ) -> Likelihood:
-    """The likelihood of stories, given the first token of each. Memory holds one batch, however long the corpus.
+    """The likelihood of stories, given the first token of each.
 
     A story is its tokens, as `Tokenizer.framed` gives them, and the UTF-8 bytes of its text.
     """
-    context = model.config.context_length
+    device = next(model.parameters()).device
     nats, count, size = 0.0, 0, 0
 
-    def cut() -> Iterator[tuple[Sequence[int], int]]:
+    def read() -> Iterator[Sequence[int]]:
         nonlocal size
         for tokens, text_bytes in stories:
             size += text_bytes
-            for window in rolling_windows(len(tokens), context):
-                yield tokens[window.start : window.stop], window.scored
+            yield tokens
 
-    pieces = cut()
     was_training = model.training
     model.eval()
     try:
-        while batch := list(itertools.islice(pieces, max(1, batch_tokens // context))):
-            nats += _batch_nats(model, batch)
-            count += sum(scored for _, scored in batch)
+        for inputs, targets in batches_to_score(read(), model.config.context_length, batch_tokens):
+            logits, _ = model(inputs.to(device))
+            each = F.cross_entropy(logits.float().flatten(0, 1), targets.to(device).flatten(), reduction="none")
+            nats += each.cpu().double().sum().item()
+            count += int((targets != IGNORED).sum())
     finally:
         model.train(was_training)
     if not size:
         raise StorygenError("there is no text to measure; give at least one story that is not empty")
     return Likelihood(nats, count, int(size))
-
-
-def _batch_nats(model: LanguageModel, batch: list[tuple[Sequence[int], int]]) -> float:
-    """Negative log-probability of the last `scored` tokens of each of the (tokens, scored) pieces, summed."""
-    device = next(model.parameters()).device
-    width = max(len(tokens) for tokens, _ in batch) - 1
-    inputs = torch.zeros(len(batch), width, dtype=torch.int64)
-    targets = torch.full((len(batch), width), IGNORED)
-    for row, (tokens, scored) in enumerate(batch):
-        tokens = torch.as_tensor(tokens)
-        last = len(tokens) - 1
-        inputs[row, :last] = tokens[:-1]
-        targets[row, last - scored : last] = tokens[-scored:]
-    logits, _ = model(inputs.to(device))
-    nats = F.cross_entropy(logits.float().flatten(0, 1), targets.to(device).flatten(), reduction="none")
-    return nats.cpu().double().sum().item()
 
 
 def text_likelihood(model: LanguageModel, tokenizer: Tokenizer, texts: Iterable[str]) -> Likelihood:

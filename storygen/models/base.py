@@ -1,7 +1,7 @@
 """What a language model offers to decoding, evaluation and training, whatever is inside."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 from torch import Tensor, nn
@@ -33,6 +33,10 @@ class LanguageModel(nn.Module, ABC):
     """How many tokens it can read in all; None when there is no such limit."""
     window: int | None = None
     """How many tokens back it can look; None for a state without such a limit."""
+    tables: tuple[str, ...] = ("embedding", "positions", "head")
+    """Modules whose matrices have a row for each token or position, rather than to lie between two hidden layers."""
+    stacked: Mapping[str, int] = {}
+    """Matrices that are several in one, row upon row: a part of the parameter's name, and how many."""
     _step: Any = None
     """The weights made ready for single tokens; made when it is needed, and anew when the weights have changed."""
 
@@ -73,6 +77,10 @@ class LanguageModel(nn.Module, ABC):
             if hasattr(module, "fused"):
                 module.fused = fused
         return self
+
+    def parts_of(self, name: str) -> int:
+        """How many matrices the parameter of that name holds, row upon row."""
+        return next((parts for part, parts in self.stacked.items() if part in name.split(".")), 1)
 
     @property
     def num_parameters(self) -> int:

@@ -1,7 +1,7 @@
 """An LSTM language model with its gates written out (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -70,6 +70,8 @@ class LSTMLayer(nn.Module):
 
 class LSTM(LanguageModel):
     """Embedding, LSTM layers, a projection back to the embedding size, and the embedding again as the output."""
+
+    stacked: Mapping[str, int] = {"weight_input": 4, "weight_hidden": 4}
 
     def __init__(self, config: LSTMConfig) -> None:
         super().__init__()

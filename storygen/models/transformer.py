@@ -6,6 +6,7 @@ rotary positions (Su et al. 2021), SwiGLU (Shazeer 2020), no biases, tied embedd
 """
 
 import math
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -151,6 +152,8 @@ class Block(nn.Module):
 
 class Transformer(LanguageModel):
     """Embedding, blocks, norm, and the embedding again as the output."""
+
+    stacked: Mapping[str, int] = {"qkv": 3, "gate_up": 2}
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()

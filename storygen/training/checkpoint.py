@@ -14,6 +14,7 @@ import torch
 from storygen.errors import StorygenError
 
 FILE = "checkpoint.pt"
+PREVIOUS = "checkpoint.previous.pt"
 
 
 @dataclass
@@ -28,6 +29,9 @@ class Progress:
     """The next batch of the epoch."""
     best: float | None = None
     """Lowest validation bits per byte so far."""
+    skipped: int = 0
+    """Steps that were skipped because loss or gradient was not finite."""
+    skipped_in_a_row: int = 0
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,10 @@ class Checkpoint:
     train_config: dict[str, Any]
     identity: dict[str, Any]
     """What the data is and how it is dealt out; a run that goes on must have the same."""
+    parent: dict[str, str] | None = None
+    """Name and revision of the artifact that the run started from, if it did."""
+    scaler: dict[str, Any] | None = None
+    """State of the gradient scaler, which float16 has."""
 
     def check(self, directory: Path, identity: dict[str, Any]) -> None:
         """Refuses to go on with other data, or with the same data in another order."""
@@ -54,27 +62,50 @@ class Checkpoint:
 
 
 def save_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
-    """Writes checkpoint.pt beside the old one and puts it in its place: a cut write leaves the old one whole."""
-    work = directory / (FILE + ".unfinished")
+    """Writes checkpoint.pt beside the old one, then puts it in its place and keeps the old one as the previous.
+
+    However a write is cut, `load_checkpoint` finds one that is whole.
+    """
+    path, work = directory / FILE, directory / (FILE + ".unfinished")
     content = {field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)}
     try:
         with work.open("wb") as file:
             torch.save({**content, "progress": asdict(checkpoint.progress)}, file)
             file.flush()
             os.fsync(file.fileno())
-        work.replace(directory / FILE)
+        if path.exists():
+            path.replace(directory / PREVIOUS)
+        work.replace(path)
     except (OSError, RuntimeError) as error:
         work.unlink(missing_ok=True)
         raise StorygenError(f"{work} cannot be written ({error}); the checkpoint before it is whole") from None
 
 
-def load_checkpoint(directory: Path) -> Checkpoint:
-    """The checkpoint of a run; StorygenError when there is none or it is damaged."""
-    path = directory / FILE
+def load_checkpoint(directory: Path) -> tuple[Checkpoint, str]:
+    """The newest checkpoint of a run that is whole, and a note if that is not the last one that was written.
+
+    StorygenError when there is none or all are damaged.
+    """
+    damage = []
+    for path in (directory / FILE, directory / PREVIOUS):
+        try:
+            checkpoint = _read(path)
+        except FileNotFoundError:
+            continue
+        except StorygenError as error:
+            damage.append(str(error))
+        else:
+            return checkpoint, "; ".join([*damage, f"going on from {path}"]) if damage else ""
+    if damage:
+        raise StorygenError("; ".join(damage))
+    raise StorygenError(f"nothing to resume: {directory / FILE} does not exist; start without --resume")
+
+
+def _read(path: Path) -> Checkpoint:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)  # never unpickles code
         return Checkpoint(**{**content, "progress": Progress(**content["progress"])})
     except FileNotFoundError:
-        raise StorygenError(f"nothing to resume: {path} does not exist; start without --resume") from None
+        raise
     except Exception as error:  # a damaged archive fails in many ways
         raise StorygenError(f"{path} is damaged: {error}") from None

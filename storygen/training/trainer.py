@@ -6,35 +6,67 @@ whole list of batches and takes its share, so one process with `accumulate` 2 do
 
 import contextlib
 import math
-import signal
-import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 from tqdm import tqdm
 
 from storygen import artifact
 from storygen.config import GenerationConfig
-from storygen.data.batches import IGNORED, collate, cut_windows, epoch_batches
+from storygen.data.batches import IGNORED, cut_windows
 from storygen.data.pack import PackedStories
 from storygen.errors import StorygenError
-from storygen.evaluation.likelihood import likelihood
-from storygen.models import LanguageModel, config_to_dict
+from storygen.evaluation.likelihood import batches_to_score
+from storygen.models import LanguageModel, build_model, config_to_dict
 from storygen.tokenizers import Tokenizer
 from storygen.training.checkpoint import Checkpoint, Progress, save_checkpoint
+from storygen.training.curve import draw_curve
+from storygen.training.guard import save_bad_step, told_when_out_of_memory
+from storygen.training.hardware import peak_memory
+from storygen.training.interrupt import Interrupt
+from storygen.training.loader import StepData, load_steps, plan_steps
 from storygen.training.log import RunLog
-from storygen.training.optimizer import build_optimizer, learning_rate
+from storygen.training.machine import Machine, set_up
+from storygen.training.optimizer import build_optimizer, schedule
 from storygen.training.settings import TrainConfig
 from storygen.writer import Writer
 
 SAMPLE = GenerationConfig(strategy="top_p", top_p=0.9, temperature=0.8, max_new_tokens=80, seed=0)
+WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
+"""States are gathered whole on the main process, however the model is spread over processes."""
+
+
+@dataclass
+class Interval:
+    """What happened since the last line of the log."""
+
+    steps: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    """Of the steps alone, without validations, samples and checkpoints."""
+    clipped: int = 0
+    loss: float = math.nan
+    """Of the last step, as the next one."""
+    gradient_norm: float = math.nan
+
+    def figures(self, machine: Machine) -> dict[str, float]:
+        """What the log says of it."""
+        rate = self.tokens / self.seconds
+        return {
+            "loss": round(self.loss, 6),
+            "gradient_norm": round(self.gradient_norm, 4),
+            "clipped": round(self.clipped / self.steps, 2),
+            "tokens_per_second": round(rate, 1),
+            "matmul_share": round(rate * machine.flops_per_token / machine.matmul_flops, 3),
+            "memory_gb": round(peak_memory(torch.device(machine.device)) / 1e9, 2),
+        }
 
 
 class NextTokenLoss(nn.Module):
@@ -51,7 +83,7 @@ class NextTokenLoss(nn.Module):
 
 
 class Trainer:
-    """One training run in the folder `out`: log.jsonl, checkpoint.pt, and the artifact best/."""
+    """One training run in the folder `out`: log.jsonl, checkpoint.pt, the artifact best/, and curve.png at the end."""
 
     def __init__(
         self,
@@ -61,19 +93,26 @@ class Trainer:
         valid: PackedStories | None,
         config: TrainConfig,
         out: Path,
+        *,
+        parent: dict[str, str] | None = None,
+        track: str | None = None,
     ) -> None:
+        """`parent` is the name and revision of the artifact that the weights come from. `track`
+        names an experiment tracker of `accelerate` (tensorboard, trackio, wandb) that gets the log too.
+        """
         self.model, self.tokenizer, self.config, self.out = model, tokenizer, config, out
         self.train, self.valid = train, valid
-        self.accelerator = Accelerator(mixed_precision=_mixed_precision(config.precision))
         self.progress, self.log = Progress(), RunLog(out)
         self.windows = cut_windows(train.length, model.config.context_length)
+        self.accelerator, self.machine = set_up(model, config, track, out)
         module: nn.Module = NextTokenLoss(model)
-        if config.compile:
+        if self.machine.compile:
             module = torch.compile(module)
         self.loss, self.optimizer = self.accelerator.prepare(module, build_optimizer(model, config))
-        self._batches: tuple[int, list[np.ndarray]] = (-1, [])
+        self._parent, self._track = parent, track
+        self._interrupt = Interrupt()
         self._validated_at = -1
-        self._signalled = False
+        self._interval = Interval()
         self.was_stopped = False
         """Whether a signal ended the run before its budget did."""
         self._started = time.monotonic()
@@ -86,6 +125,7 @@ class Trainer:
             "tokenizer": self.tokenizer.fingerprint,
             "corpus": self.train.manifest["fingerprint"],
             "seed": config.seed,
+            "optimizer": config.optimizer,
             "batch_tokens": config.batch_tokens,
             "batches of a step": config.accumulate * self.accelerator.num_processes,
         }
@@ -93,12 +133,22 @@ class Trainer:
     def resume(self, checkpoint: Checkpoint) -> None:
         """Goes back to a checkpoint; log lines after it are dropped, as they will be written again."""
         checkpoint.check(self.out, self.identity)
+        settings = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
         try:
-            self.model.load_state_dict(checkpoint.model)
-            self.optimizer.load_state_dict(checkpoint.optimizer)
+            set_state_dict(
+                self.model,
+                self.optimizer.optimizer,
+                model_state_dict=checkpoint.model,
+                optim_state_dict=checkpoint.optimizer,
+                options=WHOLE,
+            )
+            for group, values in zip(self.optimizer.param_groups, settings, strict=True):
+                group.update(values)  # those of this run, which may have changed some
+            if self.accelerator.scaler and checkpoint.scaler:
+                self.accelerator.scaler.load_state_dict(checkpoint.scaler)
         except (RuntimeError, ValueError, KeyError) as error:
             raise StorygenError(f"the checkpoint in {self.out} does not fit the model: {error}") from None
-        self.progress = checkpoint.progress
+        self.progress, self._parent = checkpoint.progress, checkpoint.parent
         if self.accelerator.is_main_process:
             self.log.rewind(self.progress.step)
 
@@ -106,46 +156,91 @@ class Trainer:
         """Trains until the budget is used up, or until Ctrl-C or SIGTERM; saves in either case."""
         self.out.mkdir(parents=True, exist_ok=True)
         self._started = time.monotonic() - self.progress.seconds
-        with self._signals(), self._bar() as bar:
+        self._log(start=self.machine.to_dict())
+        if self._track:
+            self.accelerator.init_trackers("storygen", config={**self.config.to_dict(), **self.model.config.to_dict()})
+        with self._interrupt.watching(), self._bar() as bar:
             self.model.train()
+            steps = self._steps()
             while (share := self._share_used()) < 1:
-                loss, norm, tokens = self._step(learning_rate(self.config, self.progress.step, share))
-                self._after_step(bar, loss, norm, tokens)
+                self._step(next(steps), schedule(self.config, self.progress.step, share))
+                self._after_step(bar)
             self.was_stopped = math.isinf(share)
             if not self.was_stopped:
                 self._validate()
             self._save()
+        if self.accelerator.is_main_process:
+            draw_curve(self.out)
+        self.accelerator.end_training()
         return self.progress
 
-    def _step(self, rate: float) -> tuple[float, float, int]:
-        """One optimizer step: its loss in nats per token, the gradient's norm and the number of tokens."""
-        config, world, rank = self.config, self.accelerator.num_processes, self.accelerator.process_index
-        torch.manual_seed(hash((config.seed, self.progress.step, rank)) % 2**63)
+    def _steps(self) -> Iterator[StepData]:
+        config, accelerator, progress = self.config, self.accelerator, self.progress
+        per_step = config.accumulate * accelerator.num_processes
+        plans = plan_steps(self.windows, config.batch_tokens, config.seed, per_step, progress.epoch, progress.batch)
+        workers = 2 if accelerator.device.type == "cuda" else 0
+        rank, world = accelerator.process_index, accelerator.num_processes
+        return load_steps(self.train, self.windows, plans, rank, world, workers=workers)
+
+    def _step(self, data: StepData, share: float) -> None:
+        """One optimizer step at this share of the learning rate, or none if loss or gradient is not finite."""
+        config, progress, accelerator = self.config, self.progress, self.accelerator
+        world, began = accelerator.num_processes, time.perf_counter()
+        torch.manual_seed(hash((config.seed, progress.step, accelerator.process_index)) % 2**63)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        where = f"epoch {self.progress.epoch}, batch {self.progress.batch}"
-        batches = [self._next_batch() for _ in range(config.accumulate * world)]
-        tokens = int(sum(self.windows.length[batch].sum() for batch in batches))
-        mine = batches[rank::world]
-        nats = torch.zeros((), device=self.accelerator.device)
-        for number, batch in enumerate(mine, 1):
-            inputs, targets = collate(self.train, self.windows, batch)
-            last = number == len(mine)
-            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.loss):
-                loss = self.loss(inputs.to(nats.device), targets.to(nats.device))
-                self.accelerator.backward(loss * (world / tokens))  # data parallelism averages over processes
+            group["lr"] = share * group["initial_lr"]
+        tokens = int(sum(self.windows.length[batch].sum() for batch in data.plan.batches))
+        nats = torch.zeros((), device=accelerator.device)
+        for number, (inputs, targets) in enumerate(data.share, 1):
+            last = number == len(data.share)
+            with (
+                told_when_out_of_memory(progress.step + 1, *inputs.shape),
+                contextlib.nullcontext() if last else accelerator.no_sync(self.loss),
+            ):
+                loss = self.loss(*(part.to(accelerator.device, non_blocking=True) for part in (inputs, targets)))
+                accelerator.backward(loss * (world / tokens))  # data parallelism averages over processes
             nats += loss.detach()
         loss = self._sum(nats.item())[0] / tokens
-        norm = float(self.accelerator.clip_grad_norm_(self.loss.parameters(), config.clip))
-        if not (math.isfinite(loss) and math.isfinite(norm)):  # the same for all processes, so all stop
-            stories = sorted({int(self.windows.story[window]) for batch in batches for window in batch})
-            raise StorygenError(
-                f"the loss is {loss} and the gradient's norm {norm} at step {self.progress.step + 1} ({where}, stories "
-                f"{', '.join(map(str, stories[:20]))}); try a lower learning rate. The last checkpoint is kept"
-            )
-        self.optimizer.step()
+        norm = accelerator.clip_grad_norm_(self.loss.parameters(), config.clip)
+        norm = float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
+        if math.isfinite(loss) and math.isfinite(norm):  # the same for all processes
+            self.optimizer.step()
+            progress.skipped_in_a_row = 0
+        else:
+            self._skip(data, loss, norm)
         self.optimizer.zero_grad()
-        return loss, norm, tokens
+        progress.epoch, progress.batch = data.plan.epoch, data.plan.batch
+        progress.step += 1
+        progress.tokens += tokens
+        interval = self._interval
+        interval.loss, interval.gradient_norm = loss, norm
+        interval.steps += 1
+        interval.tokens += tokens
+        interval.clipped += norm > config.clip
+        interval.seconds += time.perf_counter() - began
+
+    def _skip(self, data: StepData, loss: float, norm: float) -> None:
+        """Leaves the weights alone and says so; after too many skips in a row the run ends, its batches saved."""
+        progress, scaler = self.progress, self.accelerator.scaler
+        figures = {"loss": loss, "gradient_norm": norm}
+        if scaler:  # float16: a scale that was too high; the scaler skips the step itself and tries a lower one
+            self.optimizer.step()
+        progress.skipped += 1
+        if not scaler or scaler.get_scale() < 1:
+            progress.skipped_in_a_row += 1
+        self._log(skipped={name: str(value) for name, value in figures.items()})
+        if progress.skipped_in_a_row <= self.config.max_skips:
+            return
+        path = self.out
+        if self.accelerator.is_main_process:
+            path = save_bad_step(
+                self.out, data.plan, self.windows, self.train, self.tokenizer, step=progress.step + 1, **figures
+            )
+        raise StorygenError(
+            f"the loss is {loss} and the gradient's norm {norm} at step {progress.step + 1}, after "
+            f"{progress.skipped_in_a_row - 1} steps that had to be skipped; try a lower learning rate. The batches are "
+            f"in {path}, and the last checkpoint is kept"
+        )
 
     def _sum(self, *values: float) -> list[float]:
         """Each value summed over all processes."""
@@ -153,18 +248,6 @@ class Trainer:
             return list(values)
         told = torch.tensor(values, dtype=torch.float64, device=self.accelerator.device)
         return self.accelerator.reduce(told, "sum").tolist()
-
-    def _next_batch(self) -> np.ndarray:
-        """The windows of the next batch; a new epoch begins when the last one is used up."""
-        progress = self.progress
-        if self._batches[0] != progress.epoch:
-            batches = epoch_batches(self.windows, self.config.batch_tokens, self.config.seed, progress.epoch)
-            self._batches = (progress.epoch, batches)
-        batch = self._batches[1][progress.batch]
-        progress.batch += 1
-        if progress.batch == len(self._batches[1]):
-            progress.epoch, progress.batch = progress.epoch + 1, 0
-        return batch
 
     def _share_used(self) -> float:
         """How much of the budget is used up, 0 to 1 and beyond, infinite after a signal: the same in all processes."""
@@ -176,27 +259,21 @@ class Trainer:
             (progress.seconds / 60, config.minutes),
         )
         share = max(used / budget for used, budget in budgets if budget is not None)
-        if self._signalled:
+        if self._interrupt.asked:
             share = math.inf
         if self.accelerator.num_processes > 1:  # clocks and signals differ; the first to be done decides for all
-            told = torch.tensor([share], device=self.accelerator.device)
+            told = torch.tensor([share], dtype=torch.float64, device=self.accelerator.device)
             share = self.accelerator.gather(told).max().item()
         return share
 
-    def _after_step(self, bar: tqdm, loss: float, norm: float, tokens: int) -> None:
-        config, progress = self.config, self.progress
-        progress.step += 1
-        progress.tokens += tokens
-        bar.update(tokens)
-        figures = {
-            "step": progress.step,
-            "loss": f"{loss:.3f}",
-            "bits_per_byte": f"{progress.best:.3f}" if progress.best else "-",
-        }
-        bar.set_postfix(figures, refresh=False)
+    def _after_step(self, bar: tqdm) -> None:
+        config, progress, interval = self.config, self.progress, self._interval
+        bar.update(progress.tokens - bar.n)
+        best = f"{progress.best:.3f}" if progress.best else "-"
+        bar.set_postfix({"step": progress.step, "loss": f"{interval.loss:.3f}", "bits_per_byte": best}, refresh=False)
         if progress.step % config.log_every == 0:
-            rate = self.optimizer.param_groups[0]["lr"]
-            self._log(loss=round(loss, 6), learning_rate=rate, gradient_norm=round(norm, 4))
+            self._log(learning_rate=self.optimizer.param_groups[0]["lr"], **interval.figures(self.machine))
+            self._interval = Interval()
         if progress.step % config.sample_every == 0:
             self._sample(bar)
         if progress.step % config.valid_every == 0:
@@ -204,24 +281,37 @@ class Trainer:
         if progress.step % config.save_every == 0:
             self._save()
 
+    @torch.no_grad()
     def _validate(self) -> None:
         """Bits per byte on the validation split (or a share of it); the best model so far is written to best/."""
         if self._validated_at == self.progress.step:
             return
-        self._validated_at = self.progress.step
         if self.valid is None:
+            self._validated_at = self.progress.step
             self._save_best({})
             return
-        stride = max(1, int(self.valid.length.sum()) // self.config.valid_tokens)
+        valid, sharded, device = self.valid, self.machine.sharded, self.accelerator.device
+        stride = max(1, int(valid.length.sum()) // self.config.valid_tokens)
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        chosen = range(0, len(self.valid), stride)
-        stories = chosen[rank::world]
-        nats = text_bytes = 0.0
-        if stories:
-            pairs = ((self.valid.tokens(story), int(self.valid.text_bytes[story])) for story in stories)
-            measured = likelihood(self.model, pairs)
-            nats, text_bytes = measured.nats, measured.bytes
-        nats, text_bytes = self._sum(nats, text_bytes)
+        chosen = range(0, len(valid), stride)
+        mine = [valid.tokens(story) for story in chosen[rank::world]]
+        batches = list(batches_to_score(mine, self.model.config.context_length))
+        # A sharded model runs in all processes at once, so each has the same number of batches, some of nothing.
+        empty = torch.zeros(1, 1, dtype=torch.int64), torch.full((1, 1), IGNORED)
+        rounds = max(self._each(len(batches))) if sharded else len(batches)
+        loss = self.loss if sharded else NextTokenLoss(self.model)
+        self.model.eval()
+        nats = 0.0
+        for inputs, targets in [*batches, *[empty] * (rounds - len(batches))]:
+            if self._interrupt.asked and not sharded:
+                break
+            nats += loss(inputs.to(device), targets.to(device)).item()
+        self.model.train()
+        text_bytes = sum(int(valid.text_bytes[story]) for story in chosen[rank::world])
+        nats, text_bytes, cut = self._sum(nats, text_bytes, float(self._interrupt.asked and not sharded))
+        if cut:
+            return
+        self._validated_at = self.progress.step
         bits_per_byte = nats / text_bytes / math.log(2)
         self._log(valid_bits_per_byte=round(bits_per_byte, 5))
         best = math.inf if self.progress.best is None else self.progress.best
@@ -229,94 +319,86 @@ class Trainer:
             self.progress.best = bits_per_byte
             self._save_best({"valid_bits_per_byte": bits_per_byte, "valid_stories": len(chosen)})
 
+    def _each(self, value: int) -> list[int]:
+        """The value in each process."""
+        return self.accelerator.gather(torch.tensor([value], device=self.accelerator.device)).tolist()
+
+    def _whole_model(self) -> LanguageModel | None:
+        """The model for one process to use alone: itself, or on the main process a copy of one that is sharded."""
+        if not self.machine.sharded:
+            return self.model
+        weights, _ = get_state_dict(self.model, [], options=WHOLE)
+        if not self.accelerator.is_main_process:
+            return None
+        model = build_model(self.model.config)
+        model.load_state_dict(weights)
+        return model
+
     def _save_best(self, metrics: dict[str, Any]) -> None:
+        model = self._whole_model()
         if self.accelerator.is_main_process:
-            artifact.save(self.out / artifact.BEST, self.model, self.tokenizer, self.description(metrics))
+            artifact.save(self.out / artifact.BEST, model, self.tokenizer, self.description(metrics))
 
     def description(self, metrics: dict[str, Any]) -> dict[str, Any]:
         """The content of training.json: recipe, corpus, and how far the run has come."""
-        manifest = self.train.manifest
+        manifest, progress = self.train.manifest, self.progress
         return {
-            "recipe": {
-                "model": config_to_dict(self.model.config),
-                "train": self.config.to_dict(),
-            },
+            "recipe": {"model": config_to_dict(self.model.config), "train": self.config.to_dict()},
             "corpus": {
                 "fingerprint": manifest["fingerprint"],
                 "inputs": manifest.get("inputs"),
                 "tokenizer": manifest["tokenizer"],
                 "tokens": manifest["splits"]["train"]["tokens"],
             },
-            "parameters": self.model.num_parameters,
-            "device": str(self.accelerator.device.type),
-            "precision": {"no": "float32", "bf16": "bfloat16"}[self.accelerator.mixed_precision],
-            "processes": self.accelerator.num_processes,
-            "threads": torch.get_num_threads(),
-            "steps": self.progress.step,
-            "tokens": self.progress.tokens,
-            "minutes": round(self.progress.seconds / 60, 2),
+            **self.machine.to_dict(),
+            "steps": progress.step,
+            "skipped": progress.skipped,
+            **({"parent": self._parent} if self._parent else {}),
+            "tokens": progress.tokens,
+            "minutes": round(progress.seconds / 60, 2),
             "metrics": metrics,
         }
 
     def _save(self) -> None:
         """Writes the checkpoint to resume from."""
         self.progress.seconds = time.monotonic() - self._started
+        weights, optimizer = get_state_dict(self.model, self.optimizer.optimizer, options=WHOLE)
         if self.accelerator.is_main_process:
+            scaler = self.accelerator.scaler
             checkpoint = Checkpoint(
-                model=self.model.state_dict(),
-                optimizer=self.optimizer.state_dict(),
+                model=weights,
+                optimizer=optimizer,
                 progress=self.progress,
                 model_config=config_to_dict(self.model.config),
                 train_config=self.config.to_dict(),
                 identity=self.identity,
+                parent=self._parent,
+                scaler=scaler.state_dict() if scaler else None,
             )
             save_checkpoint(self.out, checkpoint)
         self.accelerator.wait_for_everyone()
 
     def _sample(self, bar: tqdm) -> None:
+        model = self._whole_model()
         if not self.accelerator.is_main_process:
             return
-        self.model.eval()
-        text = Writer(artifact.Artifact(self.model, self.tokenizer, self.out.name)).generate(config=SAMPLE).text
+        model.eval()
+        text = Writer(artifact.Artifact(model, self.tokenizer, self.out.name)).generate(config=SAMPLE).text
         self.model.train()
         self._log(sample=text)
         bar.write(f"step {self.progress.step}: {text}\n")
 
     def _log(self, **values: Any) -> None:
+        progress = self.progress
         if self.accelerator.is_main_process:
-            progress = self.progress
             seconds = round(progress.seconds, 1)
             self.log.write(step=progress.step, tokens=progress.tokens, seconds=seconds, **values)
+        if self._track:
+            figures = {name: value for name, value in values.items() if isinstance(value, int | float | str)}
+            self.accelerator.log(figures, step=progress.step)
 
     def _bar(self) -> tqdm:
         return tqdm(
             desc=self.out.name, initial=self.progress.tokens, unit="tok", unit_scale=True,
             disable=not self.accelerator.is_local_main_process, mininterval=1.0,
         )  # fmt: skip
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM let the running step finish, then the run saves and ends; a second one ends it at once."""
-        if threading.current_thread() is not threading.main_thread():  # only there can signals be caught
-            yield
-            return
-        before: dict[int, Any] = {}
-
-        def stop(number: int, _: Any) -> None:
-            self._signalled = True
-            signal.signal(number, before[number])
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, stop)
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-def _mixed_precision(precision: str) -> str:
-    """The name that `accelerate` has for a precision."""
-    if precision == "auto":
-        precision = "bfloat16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "float32"
-    return {"float32": "no", "bfloat16": "bf16"}[precision]

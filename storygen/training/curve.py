@@ -1,0 +1,51 @@
+"""The loss curve of a run as a picture."""
+
+from pathlib import Path
+
+from storygen.training.log import RunLog
+
+FILE = "curve.png"
+
+
+def draw_curve(run: Path) -> Path | None:
+    """Draws log.jsonl as curve.png: loss and validation above, learning rate below. None if nothing was logged."""
+    import matplotlib  # slow to import
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    lines = RunLog(run).read()
+    losses = [line for line in lines if "loss" in line]
+    valid = [line for line in lines if "valid_bits_per_byte" in line]
+    if not losses and not valid:
+        return None
+    figure, (above, below) = pyplot.subplots(
+        2, 1, figsize=(8, 6), sharex=True, height_ratios=(3, 1), layout="constrained"
+    )
+    millions = [line["tokens"] / 1e6 for line in losses]
+    above.plot(millions, [line["loss"] for line in losses], color="0.8", linewidth=0.8)
+    above.plot(millions, _smooth([line["loss"] for line in losses]), color="tab:blue", label="loss (nats per token)")
+    if valid:
+        above.plot(
+            [line["tokens"] / 1e6 for line in valid], [line["valid_bits_per_byte"] for line in valid],
+            color="tab:orange", marker="o", markersize=3, label="validation (bits per byte)",
+        )  # fmt: skip
+    above.set_title(run.resolve().name)
+    above.grid(alpha=0.3)
+    above.legend()
+    below.plot(millions, [line["learning_rate"] for line in losses], color="tab:green")
+    below.set_ylabel("learning rate")
+    below.set_xlabel("million tokens")
+    below.grid(alpha=0.3)
+    figure.savefig(run / FILE, dpi=120)
+    pyplot.close(figure)
+    return run / FILE
+
+
+def _smooth(values: list[float], keep: float = 0.9) -> list[float]:
+    """An exponential mean, corrected for its start."""
+    mean, weight, smooth = 0.0, 0.0, []
+    for value in values:
+        mean, weight = keep * mean + (1 - keep) * value, keep * weight + (1 - keep)
+        smooth.append(mean / weight)
+    return smooth

@@ -1,0 +1,50 @@
+"""When a step goes wrong: what is told, and what is kept for study."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from storygen.config import write_json
+from storygen.data.batches import Windows
+from storygen.data.pack import PackedStories
+from storygen.errors import StorygenError
+from storygen.tokenizers import Tokenizer
+from storygen.training.loader import StepPlan
+
+BAD_STEP = "bad-step.json"
+_MESSAGES = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+def save_bad_step(
+    out: Path, plan: StepPlan, windows: Windows, stories: PackedStories, tokenizer: Tokenizer, **figures: Any
+) -> Path:
+    """Writes the text and tokens of a step's batches, so that one can see what upset the model."""
+    batches = []
+    for batch in plan.batches:
+        rows = []
+        for window in batch:
+            story, first, length = int(windows.story[window]), int(windows.first[window]), int(windows.length[window])
+            tokens = stories.tokens(story, first, length + 1).tolist()
+            rows.append({"story": story, "first": first, "text": tokenizer.decode(tokens), "tokens": tokens})
+        batches.append(rows)
+    figures = {name: value if isinstance(value, int) else str(value) for name, value in figures.items()}  # "nan"
+    write_json(out / BAD_STEP, {**figures, "batches": batches})
+    return out / BAD_STEP
+
+
+@contextlib.contextmanager
+def told_when_out_of_memory(step: int, rows: int, width: int) -> Iterator[None]:
+    """Turns an allocation that failed inside the block into a StorygenError that says what to lower."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if type(error) is RuntimeError and not any(message in str(error) for message in _MESSAGES):
+            raise
+        raise StorygenError(
+            f"out of memory at step {step}, in a batch of {rows} rows of {width} tokens; lower batch_tokens and raise "
+            "accumulate by as much (the steps stay the same), or lower context_length or the size of the model. "
+            "The last checkpoint is kept"
+        ) from None

@@ -1,0 +1,49 @@
+"""Measured of the hardware: times, matrix-product rate, memory."""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import psutil
+import torch
+
+
+def matmul_rate(device: torch.device, dtype: torch.dtype = torch.float32) -> float:
+    """Floating-point operations a second of `torch.matmul` on large matrices: the median of nine."""
+    size = 8192 if device.type == "cuda" else 1024
+    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    return 2 * size**3 / median_seconds(lambda: a @ b, repeats=9, warmups=2, device=device)
+
+
+def median_seconds(
+    run: Callable[[], object], repeats: int, warmups: int = 1, device: torch.device | None = None
+) -> float:
+    """Median time of a run, after some that do not count; a GPU is waited for."""
+    times = []
+    for _ in range(warmups + repeats):
+        started = time.perf_counter()
+        run()
+        if device is not None and device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - started)
+    return statistics.median(times[warmups:])
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most bytes this process has held so far: of the GPU's memory if it has one, else of the machine's."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that a run could still have."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available

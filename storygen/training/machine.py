@@ -1,0 +1,154 @@
+"""What a run runs on: `accelerate`, precision and compilation, each with the reason, and what the machine could do."""
+
+import math
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator, PartialState
+from accelerate.utils import DistributedType, parse_flag_from_env
+
+from storygen.config import ModelConfig, TransformerConfig
+from storygen.errors import StorygenError
+from storygen.models import LanguageModel
+from storygen.training.cost import check_memory, flops_per_token
+from storygen.training.hardware import free_memory, matmul_rate
+from storygen.training.settings import TrainConfig
+
+TRACKERS = ("tensorboard", "trackio", "wandb")
+COMPILE_PAYS_AFTER = 600.0
+"""Seconds of training from which a minute of compiling is earned back twice."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a run runs on and how; goes into the log and into training.json."""
+
+    device: str
+    processes: int
+    threads: int
+    sharded: bool
+    """Whether the processes share one copy of the model (FSDP) rather than hold one each."""
+    precision: str
+    precision_because: str
+    compile: bool
+    compile_because: str
+    parameters: int
+    flops_per_token: float
+    """Of a training step, in rows of the context length."""
+    matmul_flops: float
+    """Floating-point operations a second that `torch.matmul` reaches in this precision, all processes together."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        shape = f"{self.processes} x {self.device}" if self.processes > 1 else self.device
+        threads = f", {self.threads} threads" if self.device == "cpu" else ""
+        return (
+            f"{shape}{threads}; {self.precision} ({self.precision_because}); "
+            f"{'compiled' if self.compile else 'not compiled'} ({self.compile_because}); "
+            f"{self.parameters:,} parameters, {self.flops_per_token / 1e6:.1f} MFLOP a token, "
+            f"matmul reaches {self.matmul_flops / 1e9:,.0f} GFLOP/s"
+        )
+
+
+def set_up(model: LanguageModel, config: TrainConfig, track: str | None, out: Path) -> tuple[Accelerator, Machine]:
+    """The `Accelerator` of a run and what it found. A run that can't fit or can't be followed is refused."""
+    check_launch()
+    device = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU")).device
+    precision, precision_because = choose_precision(config.precision, device)
+    check_memory(model.config, config, free_memory(device))
+    try:
+        accelerator = Accelerator(
+            mixed_precision={"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[precision],
+            log_with=track,
+            project_dir=out if track else None,
+        )
+    except (ImportError, ValueError) as error:
+        raise StorygenError(f"tracker {track!r} can't be used: {error}; pip install {track}") from None
+    sharded = accelerator.distributed_type == DistributedType.FSDP
+    if sharded and config.optimizer == "muon":
+        raise StorygenError("muon needs whole matrices, and FSDP splits them; use adamw with FSDP, or muon with DDP")
+    rate = matmul_rate(device, getattr(torch, precision)) * (accelerator.num_processes if device.type == "cuda" else 1)
+    flops = flops_per_token(model, model.config.context_length)
+    compiled, compile_because = choose_compile(
+        config.compile, model.config, device, expected_seconds(config, flops / rate, accelerator.num_processes), sharded
+    )
+    return accelerator, Machine(
+        device.type, accelerator.num_processes, torch.get_num_threads(), sharded, precision, precision_because,
+        compiled, compile_because, model.num_parameters, flops, rate,
+    )  # fmt: skip
+
+
+def expected_seconds(config: TrainConfig, seconds_per_token: float, processes: int) -> float:
+    """About how long a run will take: the shortest of its budgets."""
+    per_step = config.batch_tokens * config.accumulate * processes * seconds_per_token
+    return min(
+        config.minutes * 60 if config.minutes else math.inf,
+        config.steps * per_step if config.steps else math.inf,
+        config.tokens * seconds_per_token if config.tokens else math.inf,
+    )
+
+
+def check_launch(environment: Mapping[str, str] = os.environ) -> None:
+    """Refuses a launch that was to start several processes and started one.
+
+    `accelerate launch --cpu --num_processes 2` does that (accelerate 1.15): it names a main process to meet at, but
+    gives nobody a rank.
+    """
+    if "ACCELERATE_MIXED_PRECISION" in environment and "MASTER_ADDR" in environment and "RANK" not in environment:
+        raise StorygenError(
+            "accelerate launch was asked for several processes and started only one, as it does with --cpu; on a CPU "
+            "run ACCELERATE_USE_CPU=true torchrun --standalone --nproc_per_node 2 -m train.pretrain ..."
+        )
+
+
+def choose_precision(wanted: str, device: torch.device) -> tuple[str, str]:
+    """The precision of the matrix products and the reason for it.
+
+    `auto` is half precision only where the hardware multiplies it faster; a wish that it can't fulfil is refused.
+    """
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        if wanted == "bfloat16" and not native:
+            raise StorygenError(f"{name} has no bfloat16; set precision to float16, float32 or auto")
+        if wanted != "auto":
+            return wanted, "as asked"
+        if native:
+            return "bfloat16", f"{name} has units for it"
+        if torch.cuda.get_device_capability(device) >= (7, 0):
+            return "float16", f"{name} has units for it, and none for bfloat16"
+        return "float32", f"{name} has no units for half precision"
+    if wanted == "float16":
+        raise StorygenError(f"float16 needs a GPU, and this is {device.type}; set precision to float32 or auto")
+    if wanted != "auto":
+        return wanted, "as asked"
+    if device.type == "cpu" and torch.cpu._is_amx_tile_supported():
+        return "bfloat16", "this CPU has units for it (AMX)"
+    return "float32", f"half precision is slower on this {device.type}"
+
+
+def choose_compile(
+    wanted: bool | None, config: ModelConfig, device: torch.device, seconds: float, sharded: bool
+) -> tuple[bool, str]:
+    """Whether to compile a model that will train for about so many seconds, and the reason."""
+    if wanted is not None:
+        return wanted, "as asked"
+    if not isinstance(config, TransformerConfig):
+        return False, "a recurrent model takes longer to compile than it wins"
+    if sharded:
+        return False, "the model is sharded"
+    if device.type == "cpu" and not shutil.which(os.environ.get("CXX", "g++")):
+        return False, "there is no C++ compiler"
+    if device.type not in ("cpu", "cuda"):
+        return False, f"not tried on {device.type}"
+    if seconds < COMPILE_PAYS_AFTER:
+        return False, "the run is too short for it to pay"
+    return True, "the run is long enough for it to pay"

@@ -1,0 +1,216 @@
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import storygen
+from storygen import artifact
+from storygen.errors import StorygenError
+from storygen.folders import locked
+from storygen.training.checkpoint import load_checkpoint
+from tests.training.runs import FAST, LSTM_SHAPE, arguments, log_of, train
+from train import prepare, pretrain
+
+
+def test_a_torn_log_line_does_not_stop_a_resume(data, tmp_path):
+    """A crash while the log is written must not make the run unusable."""
+    run = train(data, tmp_path / "run", "--steps", "3")
+    with (run / "log.jsonl").open("a") as file:
+        file.write('[1]\n{"step": 99, "lo')
+    train(data, run, "--steps", "5", "--resume")
+    assert list(log_of(run)) == [1, 2, 3, 4, 5]
+
+
+def test_a_resumed_run_keeps_its_settings(data, tmp_path):
+    """Resuming without the flags of the first start would go on with another batch size and learning rate."""
+    run = train(data, tmp_path / "run", "--steps", "2", "--learning-rate", "0.001", "--seed", "5")
+    pretrain.main(["--data", str(data), "--out", str(run), "--resume", "--steps", "4"])
+    checkpoint, _ = load_checkpoint(run)
+    assert checkpoint.progress.step == 4
+    assert (checkpoint.train_config["learning_rate"], checkpoint.train_config["seed"]) == (0.001, 5)
+    assert checkpoint.model_config["hidden_size"] == 32
+    train(data, run, "--steps", "6", "--resume", "--learning-rate", "0.002", "--decay-share", "0")
+    assert log_of(run, "learning_rate")[6] == pytest.approx(0.002 * 6 / 50)  # and takes those that are new
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--num-layers", "2"], "does not fit the model"),
+        (["--architecture", "lstm"], "started as a model of architecture 'transformer', not 'lstm'"),
+        (["--batch-tokens", "1024"], "was made with batch_tokens 512, not 1024"),
+        (["--seed", "9"], "was made with seed 0, not 9"),
+        (["--accumulate", "3"], "was made with batches of a step 1, not 3"),
+        (["--optimizer", "muon"], "was made with optimizer 'adamw', not 'muon'"),
+    ],
+)
+def test_what_cannot_go_on_the_same_is_refused(data, tmp_path, flags, message):
+    """Another seed or batch size deals out the data in another order: stories would be skipped and repeated."""
+    run = train(data, tmp_path / "run", "--steps", "2")
+    before = (run / "checkpoint.pt").read_bytes()
+    with pytest.raises(StorygenError, match=message):
+        train(data, run, "--steps", "4", "--resume", *flags)
+    assert (run / "checkpoint.pt").read_bytes() == before
+
+
+def test_starting_from_a_model_is_not_resuming(data, tmp_path):
+    """The weights are the model's; step, optimizer and schedule are new, and the parent is on record."""
+    first = train(data, tmp_path / "first", "--steps", "6")
+    second = tmp_path / "second"
+    command = ["--data", str(data), "--out", str(second), "--init-from", str(first / "best"), *FAST]
+    pretrain.main([*command, "--steps", "1", "--learning-rate", "0", "--context-length", "128"])
+    parent, child = artifact.load(first / "best"), artifact.load(second / "best")
+    for (name, ours), theirs in zip(parent.model.named_parameters(), child.model.parameters(), strict=True):
+        assert torch.equal(ours, theirs), name
+    assert child.model.config == parent.model.config.replace(context_length=128)  # rotary positions have no weights
+    assert list(log_of(second)) == [1]
+    assert child.training["parent"] == {"name": parent.name, "revision": parent.revision}
+    pretrain.main(["--data", str(data), "--out", str(second), "--resume", "--steps", "2", "--learning-rate", "0.1"])
+    assert load_checkpoint(second)[0].parent == child.training["parent"]
+
+
+def test_a_model_that_does_not_fit_is_not_started_from(data, tmp_path):
+    first = train(data, tmp_path / "first", "--steps", "1")
+    start = ["--init-from", str(first / "best"), "--steps", "1"]
+    with pytest.raises(StorygenError, match="architecture 'transformer', not 'lstm'"):
+        train(data, tmp_path / "run", *start, shape=LSTM_SHAPE)
+    with pytest.raises(StorygenError, match="best does not fit the shape|first does not fit the shape"):
+        train(data, tmp_path / "run", *start, "--hidden-size", "64")
+    other = tmp_path / "data"
+    prepare.main(["--source", "tales", "--out", str(other), "--vocab-size", "400"])
+    with pytest.raises(StorygenError, match="has another tokenizer than the corpus; run train.prepare with --reuse"):
+        train(other, tmp_path / "run", *start)
+    with pytest.raises(SystemExit):
+        train(data, first, *start, "--resume")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("change", [{"splits": {}}, {"tokenizer": {"vocab_size": "abc", "fingerprint": ""}}])
+def test_a_damaged_manifest_is_refused_before_training(data, tmp_path, change):
+    shutil.copytree(data, tmp_path / "data")
+    path = tmp_path / "data" / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(StorygenError, match=r"manifest\.json is damaged"):
+        train(tmp_path / "data", tmp_path / "run", "--steps", "1")
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+@pytest.mark.parametrize("suffix", ["bin", "idx"])
+def test_missing_and_truncated_shards_are_refused_before_training(data, tmp_path, damage, suffix):
+    shutil.copytree(data, tmp_path / "data")
+    path = tmp_path / "data" / f"train-00000.{suffix}"
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(StorygenError, match=rf"train-00000\.{suffix} (is missing|has \d+ bytes instead of \d+); run"):
+        train(tmp_path / "data", tmp_path / "run", "--steps", "1")
+    assert not (tmp_path / "run").exists()
+
+
+def test_tokens_beyond_the_vocabulary_are_refused(data, tmp_path):
+    """On a GPU they would be an assertion deep in a kernel."""
+    shutil.copytree(data, tmp_path / "data")
+    path = tmp_path / "data" / "train-00000.bin"
+    path.write_bytes(b"\xff\xff" * (path.stat().st_size // 2))
+    with pytest.raises(StorygenError, match="token 65535 of 500: its shard is damaged"):
+        train(tmp_path / "data", tmp_path / "run", "--steps", "1")
+
+
+def test_overwrite_never_deletes_what_is_not_a_run(data, tmp_path):
+    """--out with a slip of the finger once emptied the corpus itself."""
+    with pytest.raises(StorygenError, match="must not hold, be or lie in the input"):
+        train(data, data, "--steps", "1", "--overwrite")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.txt").write_text("precious")
+    with pytest.raises(
+        StorygenError, match=r"holds no checkpoint\.pt or log\.jsonl or recipe\.toml: it is not replaced"
+    ):
+        train(data, tmp_path / "home", "--steps", "1", "--overwrite")
+    assert (tmp_path / "home" / "thesis.txt").exists()
+    assert (data / "manifest.json").exists()
+
+
+def test_nothing_is_overwritten_unasked(data, tmp_path):
+    run = train(data, tmp_path / "run", "--steps", "1")
+    before = (run / "checkpoint.pt").read_bytes()
+    with pytest.raises(StorygenError, match="exists; give another folder, or --overwrite"):
+        train(data, run, "--steps", "1")
+    assert (run / "checkpoint.pt").read_bytes() == before
+    train(data, run, "--steps", "2", "--overwrite")
+    assert max(log_of(run)) == 2
+
+
+@pytest.mark.parametrize("flag", ["--resume", "--overwrite"])
+def test_two_processes_never_train_into_one_folder(data, tmp_path, flag):
+    """It happened: two runs wrote into one log and one checkpoint."""
+    run = train(data, tmp_path / "run", "--steps", "1")
+    command = [sys.executable, "-m", "train.pretrain", *arguments(data, run, "--steps", "2", flag)]
+    with locked(run):
+        done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "another process is writing into" in done.stderr
+    assert load_checkpoint(run)[0].progress.step == 1
+    train(data, run, "--steps", "2", flag)  # and the lock goes with its process
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--resume"], "nothing to resume"),
+        (["--hidden-size", "30", "--num-heads", "4"], "hidden_size is 30; it must be a multiple"),
+        (["--learning-rate", "-1"], "learning_rate is -1.0"),
+        (["--recipe", "none.toml"], "recipe none.toml cannot be read"),
+        (["--set", "learning_rate=-1"], "learning_rate is -1; it must be"),
+        (["--set", "optimizer=sgd"], "'sgd'; known: adamw, muon"),
+        (["--set", "speed=9"], "unknown setting 'speed'"),
+        (["--precision", "float16"], "float16 needs a GPU"),
+        (["--batch-tokens", "9000000000"], "lower batch_tokens"),
+        (["--set", "architecture=gru"], "unknown architecture 'gru'"),
+        (["--init-from", "nowhere"], "there is no model folder 'nowhere'"),
+    ],
+)
+def test_bad_arguments(data, tmp_path, flags, message):
+    with pytest.raises(StorygenError, match=message):
+        train(data, tmp_path / "run", *flags)
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_packed_with_another_tokenizer_is_refused(data, tmp_path):
+    other = tmp_path / "data"
+    prepare.main(["--source", "tales", "--out", str(other), "--vocab-size", "400"])
+    (other / "tokenizer.json").write_text((data / "tokenizer.json").read_text())
+    with pytest.raises(StorygenError, match="packed with another tokenizer"):
+        train(other, tmp_path / "run", "--steps", "1")
+
+
+def test_set_wins_over_flags_and_flags_over_the_recipe(data, tmp_path):
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(
+        "[model]\narchitecture = 'lstm'\nembedding_size = 16\nhidden_size = 64\n"
+        "[train]\nsteps = 2\nseed = 5\nclip = 2\n"
+    )
+    run = tmp_path / "run"
+    command = ["--data", str(data), "--out", str(run), "--recipe", str(recipe), "--seed", "6", "--valid-tokens", "1000"]
+    pretrain.main([*command, "--clip", "3", "--set", "clip=4", "--set", "hidden_size=32"])
+    recorded = json.loads((run / "best" / "training.json").read_text())["recipe"]
+    assert recorded["model"]["architecture"] == "lstm"
+    assert recorded["model"]["hidden_size"] == 32
+    assert (recorded["train"]["steps"], recorded["train"]["seed"], recorded["train"]["clip"]) == (2, 6, 4)
+
+
+def test_a_recipe_for_another_corpus_is_refused(data, tmp_path):
+    (tmp_path / "r.toml").write_text("[corpus]\nfingerprint = 'abcdef'\n")
+    with pytest.raises(StorygenError, match="the recipe is for the corpus abcdef, and"):
+        train(data, tmp_path / "run", "--recipe", str(tmp_path / "r.toml"))
+
+
+def test_the_best_model_carries_its_record(data, tmp_path):
+    run = train(data, tmp_path / "run", "--steps", "2")
+    training = storygen.load(run / "best").artifact.training
+    assert training["precision"] == "float32"
+    assert training["compile"] is False
+    assert training["recipe"]["train"]["optimizer"] == "adamw"
