@@ -48,6 +48,15 @@ Unedited, with the settings that repeat them.
 {samples}
 """
 
+STORIES = {
+    "ended": "the story ends by itself before the limit",
+    "repetition": "runs of four words that the story repeats",
+    "asked_words": "content words of the prompt that are in the story",
+    "asked_words_by_chance": "... in the story for another prompt",
+    "true_prompt_wins": "a held-out text is likeliest after its own prompt, among ten",
+}
+"""Figures of `storygen.evaluation.stories` in words."""
+
 
 def build_card(name: str, training: dict[str, Any], corpus: str, samples: list[dict[str, Any]]) -> str:
     """The Markdown of README.md. `corpus` says in a sentence or two what the training text is and who has rights in it.
@@ -71,10 +80,9 @@ def _card(name: str, training: dict[str, Any], corpus: str, samples: list[dict[s
         what=f"A story writer: {kind} with {training['parameters']:,} parameters ({shape}).",
         training=(
             f"{training['minutes']:.0f} minutes, {training['steps']:,} steps, {training['tokens']:,} tokens, in "
-            f"{training['precision']} on {training['device']} with `python -m train.pretrain`: AdamW, learning rate "
-            f"{settings['learning_rate']}, {settings['batch_tokens']:,} tokens a batch, warm-up, linear decay over the "
-            f"last {settings['decay_share']:.0%}. Tokenizer: {tokenizer['kind']}, {tokenizer['vocab_size']:,} tokens. "
-            f"{training.get('note', '')}"
+            f"{training['precision']} on {training['device']} with `python -m train.pretrain`: {_optimizer(settings)}, "
+            f"{settings['batch_tokens']:,} tokens a batch. Tokenizer: {tokenizer['kind']}, "
+            f"{tokenizer['vocab_size']:,} tokens. {_parent(training)}{training.get('note', '')}"
         ).rstrip(),
         corpus=corpus,
         metrics=_metrics(training["metrics"]),
@@ -82,9 +90,28 @@ def _card(name: str, training: dict[str, Any], corpus: str, samples: list[dict[s
     )
 
 
+def _optimizer(settings: dict[str, Any]) -> str:
+    adamw = f"AdamW, learning rate {settings['learning_rate']}"
+    if settings.get("optimizer") == "muon":
+        adamw = f"Muon for hidden matrices, learning rate {settings['muon_learning_rate']}, and {adamw} for the rest"
+    if settings.get("schedule") == "cosine":
+        return f"{adamw}; warm-up, then a cosine to 0"
+    return f"{adamw}; warm-up, then stable, then in a line to 0 over the last {settings['decay_share']:.0%}"
+
+
+def _parent(training: dict[str, Any]) -> str:
+    parent = training.get("parent")
+    return f"It started from the weights of {parent['name']} at {parent['revision']}. " if parent else ""
+
+
 def _metrics(metrics: dict[str, Any]) -> str:
     rows = [f"| {name} | {value:.3f} |" for name, value in metrics["bits_per_byte"].items()]
-    return "\n".join(["| text | bits per byte |", "|---|---|", *rows, "", metrics["method"]])
+    lines = ["| text | bits per byte |", "|---|---|", *rows, "", metrics["method"]]
+    if stories := metrics.get("stories"):
+        shares = [f"| {STORIES[key]} | {stories[key]:.0%} |" for key in STORIES if key in stories]
+        head = [f"| {stories['stories']} stories for held-out prompts | |", "|---|---|"]
+        lines += ["", *head, *shares, f"| mean words | {stories['words']:.0f} |", "", metrics["stories_method"]]
+    return "\n".join(lines)
 
 
 def _sample(sample: dict[str, Any]) -> str:

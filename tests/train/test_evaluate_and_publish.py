@@ -7,6 +7,7 @@ import pytest
 import storygen
 from storygen import artifact
 from storygen.config import GenerationConfig
+from storygen.data.sources import builtin_tales
 from storygen.errors import StorygenError
 from train import evaluate, publish
 
@@ -50,6 +51,21 @@ def test_the_table_shows_what_the_public_function_gives(model_folders, text, tal
     assert lines[2] == f"| valid.jsonl.gz | {expected[0]:.3f} | {expected[1]:.3f} |"
 
 
+def test_stories_are_written_and_judged(model_folders, text, capsys):
+    models = [str(model_folders / name) for name in ("transformer", "lstm")]
+    command = ["--model", *models, "--text", str(text), "--stories", "12"]
+    with pytest.raises(
+        StorygenError, match="no story of the files has a prompt or a title; name others with --prompts"
+    ):
+        evaluate.main(command)
+    evaluate.main([*command, "--prompts", str(builtin_tales()[1][0])])
+    lines = capsys.readouterr().out.splitlines()
+    assert "| 12 stories for held-out prompts | transformer | lstm |" in lines
+    rows = {line.split(" | ")[0] for line in lines}
+    assert "| the story ends by itself before the limit" in rows
+    assert "| a held-out text is likeliest after its own prompt, among ten" in rows
+
+
 def test_an_empty_text_file_is_refused(model_folders, tmp_path):
     (tmp_path / "a.jsonl").write_text("\n")
     with pytest.raises(StorygenError, match=r"a\.jsonl holds no story"):
@@ -58,7 +74,9 @@ def test_an_empty_text_file_is_refused(model_folders, tmp_path):
 
 def test_a_published_checkpoint_carries_figures_samples_and_card(trained, text, tales, tmp_path):
     out = tmp_path / "lstm"
-    publish.main(["checkpoint", str(trained), str(out), "--text", str(text), "--corpus", "Public domain."])
+    publish.main(
+        ["checkpoint", str(trained), str(out), "--text", str(text), "--corpus", "Public domain.", "--stories", "12"]
+    )
     writer = storygen.load(out)
     training = writer.artifact.training
     assert training["metrics"]["bits_per_byte"]["valid.jsonl.gz"] == pytest.approx(
@@ -72,6 +90,7 @@ def test_a_published_checkpoint_carries_figures_samples_and_card(trained, text, 
         assert f"seed {sample['settings']['seed']}" in card
     assert "Public domain." in card
     assert re.search(r"\| valid\.jsonl\.gz \| \d\.\d{3} \|", card)
+    assert "| content words of the prompt that are in the story |" in card
     assert card.startswith("---\nlicense:")
 
 
@@ -92,7 +111,7 @@ def test_two_files_of_one_name_are_two_rows(model_folders, text, tmp_path, capsy
 def test_a_training_file_without_its_figures_is_named(trained, tmp_path):
     (trained / "training.json").write_text(json.dumps({**TRAINING, "steps": None, "recipe": {"model": {}}}))
     with pytest.raises(StorygenError, match=r"training\.json of out lacks"):
-        publish.main(["checkpoint", str(trained), str(tmp_path / "out"), "--corpus", "x"])
+        publish.main(["checkpoint", str(trained), str(tmp_path / "out"), "--corpus", "x", "--stories", "1"])
 
 
 def test_an_existing_checkpoint_is_kept_unless_asked(trained, tmp_path):

@@ -1,0 +1,131 @@
+"""What readers notice of a model's stories: whether they end, repeat themselves, and take up what was asked for."""
+
+import random
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from storygen.config import GenerationConfig
+from storygen.data.batches import IGNORED
+from storygen.errors import StorygenError
+from storygen.models import LanguageModel
+from storygen.tokenizers import Tokenizer
+from storygen.writer import Result, Writer
+
+ASKING = GenerationConfig(strategy="top_p", temperature=0.8, top_p=0.9, max_new_tokens=400)
+"""How stories are written to be judged; the seed is the number of the story."""
+AT_ONCE = 16
+OTHERS = 9
+
+_WORD = re.compile(r"[^\W\d_]+")
+# Words of four letters and more that a prompt has for its grammar, or for being a prompt.
+_GRAMMAR = """
+about after again along always another away because been before being between both could does doing down during each
+ever every from have having here into itself just like made make makes more most much must near never nothing once
+only other over said same shall should some something somewhat stories story such tale tales than that their them
+then there these they thing things this those through title told under until upon very want wants well went were
+what when where whether which while whose will with without would write your
+"""
+_NO_CONTENT = frozenset(_GRAMMAR.split())
+
+
+@dataclass(frozen=True)
+class StoryFigures:
+    """Shares, 0 to 1, over all stories together; the mean length is in words."""
+
+    stories: int
+    ended: float
+    """That the model ended itself before the limit."""
+    repetition: float
+    """Of their runs of four words, that had come before in the same story (seq-rep-4, Welleck et al. 2020)."""
+    asked_words: float
+    """Of the prompts' content words, that are in the story."""
+    asked_words_by_chance: float
+    """The same in the story that was written for the next prompt."""
+    words: float
+
+
+def content_words(text: str) -> set[str]:
+    """Words of four letters and more that tell what a prompt is about, lower-cased, without a plural's s."""
+    words = {word.lower() for word in _WORD.findall(text)}
+    return {word.removesuffix("s") for word in words if len(word) >= 4 and word not in _NO_CONTENT}
+
+
+def repeated_share(text: str, length: int = 4) -> tuple[int, int]:
+    """How many runs of `length` words a text repeats, and how many it has."""
+    words = _WORD.findall(text.lower())
+    runs = [tuple(words[i : i + length]) for i in range(len(words) - length + 1)]
+    return len(runs) - len(set(runs)), len(runs)
+
+
+def write_for(writer: Writer, prompts: Sequence[str], config: GenerationConfig = ASKING) -> Iterator[Result]:
+    """A story for each prompt, many at once; the seed is the prompt's number."""
+    for first in range(0, len(prompts), AT_ONCE):
+        streams = [
+            writer.stream(title=prompt, config=config.replace(seed=first + number))
+            for number, prompt in enumerate(prompts[first : first + AT_ONCE])
+        ]
+        for stream in streams:
+            for _ in stream:
+                pass
+            yield stream.result
+
+
+def judge(prompts: Sequence[str], results: Iterable[Result]) -> StoryFigures:
+    """The figures of the stories that were written for the prompts, in the same order."""
+    results = list(results)
+    if not results:
+        raise StorygenError("there is no story to judge; give at least one prompt")
+    repeated, runs = (sum(counts) for counts in zip(*(repeated_share(r.story) for r in results), strict=True))
+    asked = [content_words(prompt) for prompt in prompts]
+    told = [{word.lower().removesuffix("s") for word in _WORD.findall(result.story)} for result in results]
+    total = max(1, sum(map(len, asked)))
+    return StoryFigures(
+        stories=len(results),
+        ended=sum(result.finish_reason == "end" for result in results) / len(results),
+        repetition=repeated / max(1, runs),
+        asked_words=sum(len(words & story) for words, story in zip(asked, told, strict=True)) / total,
+        asked_words_by_chance=sum(
+            len(words & story) for words, story in zip(asked, told[1:] + told[:1], strict=True)
+        ) / total,
+        words=sum(len(_WORD.findall(result.story)) for result in results) / len(results),
+    )  # fmt: skip
+
+
+@torch.inference_mode()
+def true_prompt_wins(
+    model: LanguageModel, tokenizer: Tokenizer, stories: Sequence[tuple[str, str]], others: int = OTHERS, seed: int = 0
+) -> Iterator[bool]:
+    """For each (prompt, text): whether the text is likelier after its own prompt than after each of some others.
+
+    Prompt ranking of Fan et al. 2018, section 4.2; the others are drawn from the prompts of the rest. Only the text's
+    tokens are scored, as many as fit into the context.
+    """
+    prompts = sorted({prompt for prompt, _ in stories})
+    if len(prompts) <= others:
+        raise StorygenError(f"ranking needs more than {others} different prompts, and there are {len(prompts)}")
+    draw = random.Random(seed)
+    for prompt, text in stories:
+        wrong = draw.sample([other for other in prompts if other != prompt], others)
+        nats = _nats_of_text(model, tokenizer, [prompt, *wrong], text)
+        yield bool((nats[0] < nats[1:]).all())
+
+
+def _nats_of_text(model: LanguageModel, tokenizer: Tokenizer, prompts: Sequence[str], text: str) -> torch.Tensor:
+    """Negative log-probability of the text after each of the prompts (prompts,)."""
+    device, context = next(model.parameters()).device, model.config.context_length
+    heads = [tokenizer.head(tokenizer.encode(prompt)) for prompt in prompts]
+    body = [*tokenizer.encode(text), tokenizer.end_id][: context - max(map(len, heads))]
+    width = max(map(len, heads)) + len(body) - 1
+    inputs = torch.zeros(len(prompts), width, dtype=torch.int64)
+    targets = torch.full((len(prompts), width), IGNORED)
+    for row, head in enumerate(heads):
+        tokens = torch.tensor([*head, *body])
+        inputs[row, : len(tokens) - 1] = tokens[:-1]
+        targets[row, len(head) - 1 : len(tokens) - 1] = tokens[len(head) :]
+    logits, _ = model(inputs.to(device))  # (prompts, width, vocabulary)
+    nats = F.cross_entropy(logits.float().flatten(0, 1), targets.to(device).flatten(), reduction="none")
+    return nats.view(len(prompts), width).double().sum(dim=1).cpu()
