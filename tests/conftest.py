@@ -11,7 +11,9 @@ import torch
 
 from storygen import artifact
 from storygen.config import LSTMConfig, TransformerConfig
-from storygen.data.sources import ReadReport, builtin_tales, read_file
+from storygen.data.files import read_file
+from storygen.data.sources import builtin_tales
+from storygen.data.story import ReadReport
 from storygen.models import build_model
 from storygen.tokenizers import train_tokenizer
 from train import prepare

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 import storygen
-from storygen.data.sources import ReadReport, builtin_tales, read_file
+from storygen.data.files import read_file
+from storygen.data.sources import builtin_tales
+from storygen.data.story import ReadReport
 
 WORD = re.compile(r"[a-z']+")
 ROOT = Path(__file__).parents[1]

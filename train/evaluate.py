@@ -16,7 +16,9 @@ from tqdm import tqdm
 
 from storygen.card import STORIES
 from storygen.cli import Parser, run
-from storygen.data.sources import SOURCES, ReadReport, find_files, read_file
+from storygen.data.files import find_files, read_file
+from storygen.data.sources import SOURCES
+from storygen.data.story import ReadReport
 from storygen.errors import StorygenError
 from storygen.evaluation.likelihood import Likelihood, text_likelihood
 from storygen.evaluation.stories import OTHERS, judge, true_prompt_wins, write_for

@@ -20,9 +20,11 @@ from tqdm import tqdm
 from storygen.cli import Parser, add_settings, run, settings_in
 from storygen.config import Config, option
 from storygen.data.clean import clean
+from storygen.data.files import find_files, read_file
 from storygen.data.pack import ShardWriter, write_manifest
 from storygen.data.prompts import Keywords, draw_prompt
-from storygen.data.sources import SOURCES, ReadReport, Story, find_files, read_file
+from storygen.data.sources import SOURCES
+from storygen.data.story import ReadReport, Story
 from storygen.errors import StorygenError
 from storygen.folders import output_folder, written_aside
 from storygen.tokenizers import KINDS, Tokenizer, load_tokenizer, train_tokenizer, well_formed

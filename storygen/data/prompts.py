@@ -8,7 +8,7 @@ import random
 import re
 from collections import Counter
 
-from storygen.data.sources import Story
+from storygen.data.story import Story
 
 _WORD = re.compile(r"[^\W\d_]{4,}")
 

@@ -2,7 +2,7 @@ import random
 from collections import Counter
 
 from storygen.data.prompts import Keywords, draw_prompt
-from storygen.data.sources import Story
+from storygen.data.story import Story
 
 
 def learnt():

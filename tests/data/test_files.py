@@ -3,7 +3,9 @@ import json
 
 import pytest
 
-from storygen.data.sources import LONGEST_STORY, ReadReport, builtin_tales, find_files, read_file
+from storygen.data.files import LONGEST_STORY, find_files, read_file
+from storygen.data.sources import builtin_tales
+from storygen.data.story import ReadReport
 from storygen.errors import StorygenError
 
 
