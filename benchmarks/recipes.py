@@ -54,7 +54,7 @@ def train(out: Path, data: Path, minutes: float, settings: dict[str, object]) ->
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
-        raise SystemExit(f"{out.name} failed: {done.stderr.splitlines()[-1]}")
+        raise SystemExit(f"{out.name} failed: {done.stderr[-500:]}")
     training = json.loads((out / "best" / "training.json").read_text())
     return {
         "steps": training["steps"],
@@ -82,11 +82,12 @@ def main() -> None:
         if arguments.only not in name:
             continue
         out = arguments.out / "".join(letter if letter.isalnum() else "-" for letter in name)
-        record = out / "result.json"
-        if not record.exists():
-            result = train(out, data, arguments.minutes, settings)
-            record.write_text(json.dumps(result))
-        results[name] = json.loads(record.read_text())
+        record, asked = out / "result.json", {"data": str(data), "minutes": arguments.minutes, **settings}
+        made = json.loads(record.read_text()) if record.exists() else {}
+        if made.get("asked") != asked:
+            made = {"asked": asked, **train(out, data, arguments.minutes, settings)}
+            record.write_text(json.dumps(made))
+        results[name] = made
     print(f"\n{arguments.minutes:g} CPU minutes each, one thread\n")
     print("| run | steps | tokens | bits per byte |\n|---|---|---|---|")
     for name, result in results.items():

@@ -65,7 +65,7 @@ def build_card(name: str, training: dict[str, Any], corpus: str, samples: list[d
     """
     try:
         return _card(name, training, corpus, samples)
-    except KeyError as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise StorygenError(f"training.json of {name} lacks {error}, which the model card tells") from None
 
 

@@ -10,6 +10,9 @@ from filelock import FileLock, Timeout
 
 from storygen.errors import StorygenError
 
+LOCK = ".lock"
+"""A file in a folder that is being written, on which the writer holds a lock."""
+
 
 def output_folder(path: Path, overwrite: bool, marks: Iterable[str], inputs: Iterable[Path] = ()) -> Path:
     """The resolved path of a folder that may be written.
@@ -23,15 +26,12 @@ def output_folder(path: Path, overwrite: bool, marks: Iterable[str], inputs: Ite
             raise StorygenError(f"--out {path} must not hold, be or lie in the input {source}; give another folder")
     if path.exists() and not path.is_dir():
         raise StorygenError(f"--out {path} is a file; name a folder")
-    if path.is_dir() and any(path.iterdir()):
+    if path.is_dir() and any(entry.name != LOCK for entry in path.iterdir()):
         if not overwrite:
             raise StorygenError(f"--out {path} exists; give another folder, or --overwrite to replace it")
         if not any((path / mark).exists() for mark in marks):
             raise StorygenError(f"--out {path} holds no {' or '.join(marks)}: it is not replaced; give another folder")
     return path
-
-
-LOCK = ".lock"
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from storygen.card import STORIES
 from storygen.cli import Parser, run
 from storygen.data.files import find_files, read_file
-from storygen.data.sources import SOURCES
+from storygen.data.sources import builtin_tales
 from storygen.data.story import ReadReport
 from storygen.errors import StorygenError
 from storygen.evaluation.likelihood import Likelihood, text_likelihood
@@ -37,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--prompts", nargs="+", default=[], help="story files with prompts or titles for them; default: as --text"
     )
     arguments = parser.parse_args(argv)
+    if arguments.stories < 0:
+        raise StorygenError(f"--stories is {arguments.stories}; it must be 0 or more")
     texts = {name: read_texts(file) for name, file in named(text_files(arguments.text)).items()}
     writers = [load(model) for model in arguments.model]
     names = [writer.name + ("" if writer.tokenizer.lossless else " (lossy)") for writer in writers]
@@ -53,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def text_files(given: Sequence[str]) -> list[Path]:
     """The files that the command line names, or the built-in validation stories."""
-    return find_files(given) if given else SOURCES["tales"]()[1]
+    return find_files(given) if given else builtin_tales()[1]
 
 
 def named(files: Sequence[Path]) -> dict[str, Path]:

@@ -14,16 +14,16 @@ import torch
 
 from storygen import artifact
 from storygen.cli import Parser, add_settings, run, settings_in
-from storygen.config import LSTMConfig, TransformerConfig
+from storygen.config import LSTMConfig, ModelConfig, TransformerConfig
 from storygen.data.pack import PackedStories
 from storygen.errors import StorygenError
 from storygen.folders import clear, locked, output_folder
-from storygen.models import ARCHITECTURES, LanguageModel, build_model, config_from_dict, config_to_dict
+from storygen.models import ARCHITECTURES, build_model, config_from_dict, config_to_dict
 from storygen.tokenizers import Tokenizer, load_tokenizer
 from storygen.training import log, recipe
 from storygen.training.checkpoint import FILE as CHECKPOINT
 from storygen.training.checkpoint import Checkpoint, load_checkpoint
-from storygen.training.machine import TRACKERS
+from storygen.training.machine import TRACKERS, check_run, first_process
 from storygen.training.settings import TrainConfig
 from storygen.training.trainer import Trainer
 
@@ -35,37 +35,29 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     arguments = _parser().parse_args(argv)
     given = _given(arguments)
-    out, checkpoint, initial = arguments.out.resolve(), None, None
-    if arguments.resume:
-        checkpoint, note = load_checkpoint(out)
-        if note:
-            print(f"note: {note}", file=sys.stderr)
-    else:
-        output_folder(out, arguments.overwrite, (CHECKPOINT, log.FILE, recipe.FILE), [arguments.data])
-        initial = artifact.load(arguments.init_from) if arguments.init_from else None
-    config = _train_config(given, checkpoint)
-    tokenizer = load_tokenizer(arguments.data / "tokenizer.json")
-    train = _open_corpus(arguments.data, tokenizer, given)
-    valid = PackedStories(arguments.data, "valid") if train.manifest["splits"]["valid"]["stories"] else None
-    torch.manual_seed(config.seed)
-    model = _build_model(given, tokenizer, checkpoint, initial)
-    parent = {"name": initial.name, "revision": initial.revision} if initial else None
-
-    trainer = Trainer(model, tokenizer, train, valid, config, out, parent=parent, track=arguments.track)
-    is_main = trainer.accelerator.is_main_process
-    with locked(out) if is_main else contextlib.nullcontext():
-        if checkpoint:
-            trainer.resume(checkpoint)
-        elif is_main:
-            clear(out)
+    out, is_main = arguments.out.resolve(), first_process()
+    with contextlib.ExitStack() as held:
+        checkpoint = initial = None
+        if arguments.resume:
+            if out.exists() and is_main:
+                held.enter_context(locked(out))
+            checkpoint, note = load_checkpoint(out)
+            if note:
+                print(f"note: {note}", file=sys.stderr)
+        else:
+            _check_out(arguments)
+            initial = artifact.load(arguments.init_from) if arguments.init_from else None
+        trainer = _trainer(arguments, given, checkpoint, initial)
         if is_main:
-            fingerprint = {"fingerprint": train.manifest["fingerprint"]}
-            recipe.write_recipe(
-                out / recipe.FILE,
-                {"model": config_to_dict(model.config), "train": config.to_dict(), "corpus": fingerprint},
-            )
+            if checkpoint is None:
+                held.enter_context(locked(out))
+                _check_out(arguments)  # again, as it may have been written since
+                clear(out)
+            _write_recipe(out, trainer)
             print(trainer.machine, flush=True)
         trainer.accelerator.wait_for_everyone()
+        if checkpoint:
+            trainer.resume(checkpoint)
         progress = trainer.run()
     if not is_main:
         return
@@ -79,9 +71,54 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"write with it: python -m storygen --model {arguments.out / artifact.BEST} 'Once upon a time'")
 
 
+def _check_out(arguments: argparse.Namespace) -> None:
+    marks = (CHECKPOINT, log.FILE, recipe.FILE)
+    inputs = [arguments.data] + [Path(path) for path in [arguments.init_from] if path and Path(path).exists()]
+    output_folder(arguments.out, arguments.overwrite, marks, inputs)
+
+
+def _trainer(
+    arguments: argparse.Namespace,
+    given: recipe.Recipe,
+    checkpoint: Checkpoint | None,
+    initial: artifact.Artifact | None,
+) -> Trainer:
+    """The run that was asked for; whatever can't be is refused before anything is built."""
+    config = _train_config(given, checkpoint)
+    tokenizer = load_tokenizer(arguments.data / "tokenizer.json")
+    train = _open_corpus(arguments.data, tokenizer, given)
+    valid = PackedStories(arguments.data, "valid") if train.manifest["splits"]["valid"]["stories"] else None
+    model_config = _model_config(given, tokenizer, checkpoint, initial)
+    check_run(model_config, config, int(train.length.max()), arguments.track)
+    torch.manual_seed(config.seed)
+    model = build_model(model_config)
+    if initial:
+        try:
+            model.load_state_dict(initial.model.state_dict())
+        except RuntimeError as error:
+            raise StorygenError(f"{initial.name} does not fit the shape asked for: {error}") from None
+    parent = {"name": initial.name, "revision": initial.revision} if initial else None
+    out = arguments.out.resolve()
+    return Trainer(model, tokenizer, train, valid, config, out, parent=parent, track=arguments.track)
+
+
+def _write_recipe(out: Path, trainer: Trainer) -> None:
+    """What repeats the run, as it was decided."""
+    recipe.write_recipe(
+        out / recipe.FILE,
+        {
+            "model": config_to_dict(trainer.model.config),
+            "train": trainer.config.to_dict(),
+            "corpus": {"fingerprint": trainer.train.manifest["fingerprint"]},
+        },
+    )
+
+
 def _given(arguments: argparse.Namespace) -> recipe.Recipe:
     """What the user asked for: the recipe, over it the flags, over them --set."""
     given = recipe.read_recipe(arguments.recipe)
+    if _budgets_asked(arguments):  # they replace those of the recipe
+        given["train"] = {name: value for name, value in given["train"].items() if name not in BUDGETS}
     given["train"] |= settings_in(arguments, TrainConfig)
     given["model"] |= settings_in(arguments, TransformerConfig) | settings_in(arguments, LSTMConfig)
     if arguments.architecture:
@@ -90,6 +127,11 @@ def _given(arguments: argparse.Namespace) -> recipe.Recipe:
         table, name, value = recipe.parse_setting(text)
         given[table][name] = value
     return given
+
+
+def _budgets_asked(arguments: argparse.Namespace) -> bool:
+    names = {recipe.parse_setting(text)[1] for text in arguments.set} | settings_in(arguments, TrainConfig).keys()
+    return bool(names & BUDGETS)
 
 
 def _train_config(given: recipe.Recipe, checkpoint: Checkpoint | None) -> TrainConfig:
@@ -115,29 +157,33 @@ def _open_corpus(data: Path, tokenizer: Tokenizer, given: recipe.Recipe) -> Pack
     return train
 
 
-def _build_model(
+def _model_config(
     given: recipe.Recipe, tokenizer: Tokenizer, checkpoint: Checkpoint | None, initial: artifact.Artifact | None
-) -> LanguageModel:
-    """The model in the shape asked for, with the weights of the artifact that it starts from, if any."""
+) -> ModelConfig:
+    """The shape asked for, over that of the run that goes on or of the model that it starts from."""
     before = checkpoint.model_config if checkpoint else config_to_dict(initial.model.config) if initial else {}
     architecture = given["model"].get("architecture", before.get("architecture", "transformer"))
     if before and architecture != before["architecture"]:
         raise StorygenError(
             f"it was started as a model of architecture {before['architecture']!r}, not {architecture!r}"
         )
+    if given["model"].get("vocab_size", tokenizer.vocab_size) != tokenizer.vocab_size:
+        raise StorygenError(f"vocab_size is the tokenizer's, {tokenizer.vocab_size}; leave it out, or prepare anew")
     if initial and initial.tokenizer.fingerprint != tokenizer.fingerprint:
         raise StorygenError(
             f"{initial.name} has another tokenizer than the corpus; run train.prepare with --reuse-tokenizer and the "
             "tokenizer.json of the model"
         )
     values = {**before, **given["model"], "architecture": architecture, "vocab_size": tokenizer.vocab_size}
-    model = build_model(config_from_dict(values))
-    if initial:
-        try:
-            model.load_state_dict(initial.model.state_dict())
-        except RuntimeError as error:
-            raise StorygenError(f"{initial.name} does not fit the shape asked for: {error}") from None
-    return model
+    config = config_from_dict(values)
+    if checkpoint:
+        for name, value in config_to_dict(config).items():
+            if value != before.get(name) and name != "dropout":
+                raise StorygenError(
+                    f"it was started with {name} {before.get(name)!r}, not {value!r}; resume with the same, or start a "
+                    "new run with --init-from"
+                )
+    return config
 
 
 def _parser() -> Parser:

@@ -1,19 +1,143 @@
-"""Cleaning of one text: encoding repair, control characters, white space."""
+"""Cleaning of one text, in steps of a fixed order. Each can be turned off, and counts the texts that it changed."""
 
+import itertools
 import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import ftfy
 
-_REPAIR = ftfy.TextFixerConfig(unescape_html="auto", normalization="NFC")
+from storygen.config import Config, option
+
+_REPAIR = ftfy.TextFixerConfig(
+    unescape_html="auto", normalization=None, uncurl_quotes=False, remove_control_chars=False
+)
+_MARKS = ftfy.TextFixerConfig(fix_encoding=False, unescape_html=False)
+# What a typewriter has for typographic marks; the rest of the quotes is ftfy's.
+_PLAIN = str.maketrans(
+    {
+        "‘": "'", "’": "'", "‚": "'", "‛": "'", "′": "'",
+        "“": '"', "”": '"', "„": '"', "‟": '"', "″": '"', "«": '"', "»": '"',
+        "‐": "-", "‑": "-", "‒": "-", "−": "-", "–": "--", "—": "--", "―": "--", "…": "...",
+    }
+)  # fmt: skip
+_INVISIBLE = re.compile(
+    "[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064"
+    "\ufeff\ufff9-\ufffb]"
+)
+_BREAK = re.compile(r"<(?:br|/p|/div)\s*/?>", re.IGNORECASE)
+_TAG = re.compile(r"</?[a-zA-Z][^<>\n]{0,200}>|<!--.{0,2000}?-->", re.DOTALL)
+_LINK = re.compile(r"!?\[([^\[\]\n]{0,200})\]\((?:https?://|/|#)[^()\s]{0,500}\)")
+_ADDRESS = re.compile(r"(?:https?://|www\.)[^\s<>\"')\]]+")
+_EMPHASIS = re.compile(r"(?<![\w*_])(\*{1,3}|_{1,3})(?=\S)([^*_\n]{1,300}?)(?<=\S)\1(?![\w*_])")
+_HEADING = re.compile(r"^#{1,6}[ \t]+", re.MULTILINE)
+_BOILERPLATE = re.compile(
+    r"^[^\n]{0,200}?(?:\ball rights reserved\b|\bISBN[ :\d-]|\bproject gutenberg\b|\bgutenberg\.org\b|"
+    r"\btranscriber'?s notes?\b|\bprivacy policy\b|\bterms of (?:use|service)\b|\bclick here\b|"
+    r"\bsubscribe to (?:my|our|this)\b|\bfollow (?:me|us) on\b)[^\n]{0,200}$"
+    r"|^[ \t]*(?:copyright|\(c\)|©)[ \t][^\n]{0,200}$",
+    re.IGNORECASE | re.MULTILINE,
+)
 _SPACES = re.compile(r"[^\S\n]+")
 _BLANK_LINES = re.compile(r"\n{3,}")
+_NARROWEST, _WIDEST = 50, 110
+"""Widths between which lines may have been wrapped by hand; verse is narrower, paragraphs on one line are wider."""
 
 
-def clean(text: str) -> str:
-    """The text with mojibake mended and quotes straightened (ftfy), control characters gone and white space in order:
-    single spaces, no trailing ones, at most one empty line.
+def repair_encoding(text: str) -> str:
+    """Mojibake, HTML entities and terminal escapes mended, by ftfy."""
+    return text if text.isascii() and "&" not in text and "\x1b" not in text else ftfy.fix_text(text, _REPAIR)
+
+
+def plain_marks(text: str) -> str:
+    """In Unicode's composed form (NFC), quotes straight, dashes as two hyphens, an ellipsis as three dots."""
+    if text.isascii():
+        return text
+    return ftfy.fix_text(text, _MARKS).translate(_PLAIN)
+
+
+def drop_invisible(text: str) -> str:
+    """Without control and zero-width characters, soft hyphens and marks of direction; lines end in a newline."""
+    return _INVISIBLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n").replace("\u2028", "\n"))
+
+
+def drop_markup(text: str) -> str:
+    """Without HTML tags, web addresses and Markdown's links, headings and emphasis; what they enclose stays."""
+    if "<" in text:
+        text = _TAG.sub("", _BREAK.sub("\n", text))
+    if "](" in text:
+        text = _LINK.sub(r"\1", text)
+    if "://" in text or "www." in text:
+        text = _ADDRESS.sub("", text)
+    if "*" in text or "_" in text:
+        text = _EMPHASIS.sub(r"\2", text)
+    return _HEADING.sub("", text) if "#" in text else text
+
+
+def drop_boilerplate(text: str) -> str:
+    """Without the lines of publishers and web pages: rights, ISBN, transcriber's notes, calls to subscribe."""
+    return _BOILERPLATE.sub("", text)
+
+
+def unwrap(text: str) -> str:
+    """Paragraphs whose lines were broken by hand are one line again; verse and dialogue stay as they are.
+
+    Lines are taken for wrapped if each is followed by a word that would not have fitted, and not all of them begin with
+    a capital.
     """
-    text = ftfy.fix_text(text, _REPAIR)
-    text = text.replace("\u200b", "").replace("\ufeff", "")  # zero-width space, byte order mark
-    text = _SPACES.sub(" ", text).replace(" \n", "\n")
+    if "\n" not in text:
+        return text
+    return "\n\n".join(_unwrap_paragraph(paragraph) for paragraph in re.split(r"\n[^\S\n]*\n", text))
+
+
+def _unwrap_paragraph(paragraph: str) -> str:
+    lines = [line.strip() for line in paragraph.split("\n")]
+    width = max(map(len, lines))
+    if len(lines) < 2 or not _NARROWEST <= width <= _WIDEST or not all(lines):
+        return paragraph
+    if len(lines) > 2 and all(line[0].isupper() for line in lines):
+        return paragraph
+    would_fit = (len(line) + 1 + len(after.split(" ", 1)[0]) <= width for line, after in itertools.pairwise(lines))
+    return paragraph if any(would_fit) else " ".join(lines)
+
+
+def tidy_spaces(text: str) -> str:
+    """Single spaces, none at the end of a line, at most one empty line."""
+    text = _SPACES.sub(" ", text).replace(" \n", "\n").replace("\n ", "\n")
     return _BLANK_LINES.sub("\n\n", text).strip()
+
+
+STEPS: dict[str, Callable[[str], str]] = {
+    "encoding": repair_encoding,
+    "marks": plain_marks,
+    "invisible": drop_invisible,
+    "markup": drop_markup,
+    "boilerplate": drop_boilerplate,
+    "unwrap": unwrap,
+    "spaces": tidy_spaces,
+}
+"""In the order in which they run: bytes first, then characters, then lines."""
+
+
+@dataclass(frozen=True)
+class CleanConfig(Config):
+    """Which steps run."""
+
+    encoding: bool = option(True, "Repair mojibake and HTML entities.")
+    marks: bool = option(True, "Straighten quotes and write dashes as hyphens.")
+    invisible: bool = option(True, "Drop control and zero-width characters.")
+    markup: bool = option(True, "Drop HTML and Markdown left-overs and web addresses.")
+    boilerplate: bool = option(True, "Drop lines about rights and the like.")
+    unwrap: bool = option(True, "Rejoin paragraphs whose lines were wrapped by hand.")
+    spaces: bool = option(True, "Tidy spaces and empty lines.")
+
+
+def clean(text: str, config: CleanConfig = CleanConfig(), changed: Counter[str] | None = None) -> str:
+    """The text after all steps that are on; `changed` counts each that made a difference."""
+    for name, step in STEPS.items():
+        if getattr(config, name):
+            before, text = text, step(text)
+            if changed is not None and text != before:
+                changed[name] += 1
+    return text

@@ -81,15 +81,16 @@ class PackedStories:
 
     def __init__(self, directory: str | Path, split: str) -> None:
         directory = Path(directory)
+        self._opened = (directory, split)
         self.manifest = read_manifest(directory)
         try:
             shards = [Shard(**shard) for shard in self.manifest["splits"][split]["shards"]]
-            self.vocab_size = self.manifest["tokenizer"]["vocab_size"] + 0
-            self.fingerprint = self.manifest["tokenizer"]["fingerprint"]
             if any(type(size) is not int for s in shards for size in (s.stories, s.tokens, s.bytes)):
                 raise TypeError("sizes must be whole numbers")
         except (KeyError, TypeError) as error:
             raise StorygenError(f"{directory / 'manifest.json'} is damaged: {error}; run train.prepare again") from None
+        self.vocab_size: int = self.manifest["tokenizer"]["vocab_size"]
+        self.fingerprint: str = self.manifest["tokenizer"]["fingerprint"]
         if not shards:
             raise StorygenError(f"{directory} has no stories in its {split!r} split; run train.prepare with some")
         dtype = token_dtype(self.vocab_size)
@@ -105,6 +106,10 @@ class PackedStories:
 
     def __len__(self) -> int:
         return len(self.start)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens the files anew; to copy the maps would be to send the corpus."""
+        return PackedStories, self._opened
 
     def tokens(self, story: int, first: int = 0, count: int | None = None) -> np.ndarray:
         """Tokens `first` to `first + count` of a story as int64."""
@@ -126,6 +131,15 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     manifest = read_json(directory / "manifest.json")
     if not isinstance(manifest, dict) or manifest.get("version") != VERSION:
         raise StorygenError(f"{directory / 'manifest.json'} is not of version {VERSION}; run train.prepare again")
+    try:
+        tokenizer, splits = manifest["tokenizer"], manifest["splits"]
+        texts = [manifest["fingerprint"], tokenizer["kind"], tokenizer["fingerprint"]]
+        sizes = [tokenizer["vocab_size"]]
+        sizes += [splits[name][size] for name in ("train", "valid") for size in ("stories", "tokens", "bytes")]
+        if any(type(text) is not str for text in texts) or any(type(size) is not int for size in sizes):
+            raise TypeError("names must be text and sizes whole numbers")
+    except (KeyError, TypeError) as error:
+        raise StorygenError(f"{directory / 'manifest.json'} is damaged: {error}; run train.prepare again") from None
     return manifest
 
 

@@ -1,9 +1,26 @@
-"""Corpora known by name."""
+"""Where stories come from, named in one line: `KIND:WHAT?SETTING=VALUE&...@TIMES`.
 
-from collections.abc import Callable
+tales                                           the corpus that ships with the package
+files:stories/*.csv?text=body&title=name@2      local files, folders and patterns; read twice as often
+gutenberg:11,35  gutenberg:?subject=fairy tales Project Gutenberg's books by number, author, title, subject
+hub:user/name?split=train&text=story            a dataset on the Hub
+tinystories  writingprompts  bookcorpus         datasets whose columns are known here
+"""
+
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qsl
+
+from storygen.config import Config, unknown_name
+from storygen.data.cleaning import Input
+from storygen.data.files import Columns, find_files, read_file
+from storygen.data.gutenberg import GutenbergSource
+from storygen.data.hub import DATASETS, HubSource
+from storygen.data.story import ReadReport, Story
+from storygen.errors import StorygenError
 
 CORPUS = Path(__file__).parent / "corpus"
+KINDS = ("tales", "files", "gutenberg", "hub", *DATASETS)
 
 
 def builtin_tales() -> tuple[list[Path], list[Path]]:
@@ -11,5 +28,80 @@ def builtin_tales() -> tuple[list[Path], list[Path]]:
     return [CORPUS / "tales.train.jsonl.gz"], [CORPUS / "tales.valid.jsonl.gz"]
 
 
-SOURCES: dict[str, Callable[[], tuple[list[Path], list[Path]]]] = {"tales": builtin_tales}
-"""Named sources: each gives its training files and its validation files."""
+def parse_source(text: str, split: str = "train") -> list[Input]:
+    """The inputs that a line names, all for one split; but the built-in tales bring their own validation stories."""
+    body, times = _split_times(text)
+    head, _, query = body.partition("?")
+    kind, _, what = head.partition(":")
+    settings = dict(parse_qsl(query, keep_blank_values=True))
+    if kind not in KINDS:
+        raise StorygenError(f"source {text!r}: {unknown_name('kind of source', kind, KINDS)}")
+    try:
+        if kind == "tales":
+            _refuse(settings or what, "the built-in tales take no settings")
+            train, valid = builtin_tales()
+            return [*file_inputs(train, times, split), *file_inputs(valid, 1, "valid")]
+        if kind == "files":
+            return file_inputs(find_files([what]), times, split, _with_texts(Columns, settings))
+        if kind == "gutenberg":
+            ids = tuple(number.strip() for number in what.split(",") if number.strip())
+            source: Config = _with_texts(GutenbergSource, {"ids": ids, **settings} if ids else settings)
+        elif kind == "hub":
+            source = _with_texts(HubSource, {"repo": what, **settings})
+        else:
+            _refuse(what, f"write {kind}?split=...")
+            source = _with_texts(HubSource, {**DATASETS[kind].to_dict(), **settings})
+    except StorygenError as error:
+        raise StorygenError(f"source {text!r}: {error}") from None
+    return [Input(body, source.stories, times, split)]
+
+
+def file_inputs(paths: list[Path], times: int, split: str, columns: Columns | None = None) -> list[Input]:
+    """An input for each file. One that can't be read at all is told in its report, and the others are read."""
+
+    def reader(path: Path) -> Input:
+        def stories(report: ReadReport) -> Iterator[Story]:
+            try:
+                yield from read_file(path, report, columns or Columns())
+            except StorygenError as error:
+                report.skip(0, str(error))
+
+        return Input(path.name, stories, times, split, path)
+
+    return [reader(path) for path in paths]
+
+
+def _split_times(text: str) -> tuple[str, int]:
+    """What is before an `@TIMES` at the end, and the times."""
+    body, mark, times = text.rpartition("@")
+    if not mark or not times.isdecimal() or Path(text.partition(":")[2] or text).exists():
+        return text, 1
+    if int(times) < 1:
+        raise StorygenError(f"source {text!r}: the number after @ must be 1 or more")
+    return body, int(times)
+
+
+def _with_texts(config: type[Config], values: dict[str, object]) -> Config:
+    """A config whose numbers and truths may be given as text."""
+    return config.from_dict({name: _value(config, name, value) for name, value in values.items()})
+
+
+def _value(config: type[Config], name: str, value: object) -> object:
+    field = config.__dataclass_fields__.get(name)
+    if field is None or not isinstance(value, str):
+        return value
+    hint = str(field.type)
+    if "bool" in hint and value.lower() in ("true", "false", "1", "0"):
+        return value.lower() in ("true", "1")
+    for kind in (int, float):
+        if kind.__name__ in hint:
+            try:
+                return kind(value)
+            except ValueError:
+                continue
+    return value
+
+
+def _refuse(wrong: object, right: str) -> None:
+    if wrong:
+        raise StorygenError(right)

@@ -117,7 +117,7 @@ def true_prompt_wins(
 def _nats_of_text(model: LanguageModel, tokenizer: Tokenizer, prompts: Sequence[str], text: str) -> torch.Tensor:
     """Negative log-probability of the text after each of the prompts (prompts,)."""
     device, context = next(model.parameters()).device, model.config.context_length
-    heads = [tokenizer.head(tokenizer.encode(prompt)) for prompt in prompts]
+    heads = [tokenizer.head(tokenizer.encode(prompt)[: context // 2]) for prompt in prompts]
     body = [*tokenizer.encode(text), tokenizer.end_id][: context - max(map(len, heads))]
     width = max(map(len, heads)) + len(body) - 1
     inputs = torch.zeros(len(prompts), width, dtype=torch.int64)

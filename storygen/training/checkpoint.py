@@ -5,6 +5,7 @@ state of a random generator has to be kept.
 """
 
 import os
+import zipfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ class Progress:
     """The next batch of the epoch."""
     best: float | None = None
     """Lowest validation bits per byte so far."""
+    validated: int = -1
+    """The step of the last validation."""
     skipped: int = 0
     """Steps that were skipped because loss or gradient was not finite."""
     skipped_in_a_row: int = 0
@@ -86,26 +89,28 @@ def load_checkpoint(directory: Path) -> tuple[Checkpoint, str]:
 
     StorygenError when there is none or all are damaged.
     """
-    damage = []
-    for path in (directory / FILE, directory / PREVIOUS):
+    newest, previous = directory / FILE, directory / PREVIOUS
+    if not newest.exists() and not previous.exists():
+        raise StorygenError(f"nothing to resume: {newest} does not exist; start without --resume")
+    problems = []
+    for path in (newest, previous):
         try:
             checkpoint = _read(path)
-        except FileNotFoundError:
-            continue
         except StorygenError as error:
-            damage.append(str(error))
+            problems.append(str(error))
         else:
-            return checkpoint, "; ".join([*damage, f"going on from {path}"]) if damage else ""
-    if damage:
-        raise StorygenError("; ".join(damage))
-    raise StorygenError(f"nothing to resume: {directory / FILE} does not exist; start without --resume")
+            return checkpoint, "; ".join([*problems, f"going on from {path}"]) if problems else ""
+    raise StorygenError("; ".join(problems))
 
 
 def _read(path: Path) -> Checkpoint:
     try:
+        with zipfile.ZipFile(path) as archive:  # `torch.load` doesn't look at the checksums
+            if bad := archive.testzip():
+                raise ValueError(f"{bad} does not have its checksum")
         content = torch.load(path, map_location="cpu", weights_only=True)  # never unpickles code
         return Checkpoint(**{**content, "progress": Progress(**content["progress"])})
     except FileNotFoundError:
-        raise
+        raise StorygenError(f"{path} does not exist") from None
     except Exception as error:  # a damaged archive fails in many ways
         raise StorygenError(f"{path} is damaged: {error}") from None

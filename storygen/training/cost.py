@@ -30,20 +30,22 @@ def flops_per_token(model: LanguageModel, width: int) -> float:
     return 6 * multiplied + attention
 
 
-def bytes_needed(model: ModelConfig, train: TrainConfig) -> int:
+def bytes_needed(model: ModelConfig, train: TrainConfig, longest: int, shards: int = 1) -> int:
     """A lower bound of the memory of a step: weights, gradients, optimizer, and what no batch can do without.
 
-    That is the logits with their gradient, and one activation a layer.
+    That is the logits with their gradient, and one activation a layer. `longest` is the number of tokens of the longest
+    story, `shards` the number of processes that share one copy of the model.
     """
     with torch.device("meta"):  # shapes only
         parameters = build_model(model).num_parameters
+    tokens = max(train.batch_tokens, min(model.context_length, longest))
     a_token = 8 * model.vocab_size + 4 * model.num_layers * model.hidden_size
-    return BYTES_PER_PARAMETER * parameters + max(train.batch_tokens, model.context_length) * a_token
+    return BYTES_PER_PARAMETER * parameters // shards + tokens * a_token
 
 
-def check_memory(model: ModelConfig, train: TrainConfig, free: int) -> None:
+def check_memory(model: ModelConfig, train: TrainConfig, free: int, longest: int, shards: int = 1) -> None:
     """Refuses a run that can't fit into so many bytes, whatever happens."""
-    needed = bytes_needed(model, train)
+    needed = bytes_needed(model, train, longest, shards)
     if needed > free:
         raise StorygenError(
             f"this run needs at least {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; lower batch_tokens "

@@ -15,7 +15,7 @@ def draw_curve(run: Path) -> Path | None:
     from matplotlib import pyplot
 
     lines = RunLog(run).read()
-    losses = [line for line in lines if "loss" in line]
+    losses = [line for line in lines if "loss" in line and "learning_rate" in line]
     valid = [line for line in lines if "valid_bits_per_byte" in line]
     if not losses and not valid:
         return None

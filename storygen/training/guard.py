@@ -40,8 +40,9 @@ def told_when_out_of_memory(step: int, rows: int, width: int) -> Iterator[None]:
     """Turns an allocation that failed inside the block into a StorygenError that says what to lower."""
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if type(error) is RuntimeError and not any(message in str(error) for message in _MESSAGES):
+    except (MemoryError, RuntimeError) as error:
+        is_told = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        if not is_told and not any(message in str(error) for message in _MESSAGES):
             raise
         raise StorygenError(
             f"out of memory at step {step}, in a batch of {rows} rows of {width} tokens; lower batch_tokens and raise "

@@ -24,8 +24,8 @@ def median_seconds(
     for _ in range(warmups + repeats):
         started = time.perf_counter()
         run()
-        if device is not None and device.type == "cuda":
-            torch.cuda.synchronize(device)
+        if device is not None and device.type != "cpu":
+            torch.accelerator.synchronize(device)
         times.append(time.perf_counter() - started)
     return statistics.median(times[warmups:])
 

@@ -2,9 +2,9 @@
 
 import math
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ COMPILE_PAYS_AFTER = 600.0
 class Machine:
     """What a run runs on and how; goes into the log and into training.json."""
 
+    is_main: bool
+    """Whether this process is the one that writes."""
     device: str
     processes: int
     threads: int
@@ -44,8 +46,10 @@ class Machine:
     """Floating-point operations a second that `torch.matmul` reaches in this precision, all processes together."""
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return asdict(self)
+        """As plain JSON values, the same in all processes."""
+        values = asdict(self)
+        del values["is_main"]
+        return values
 
     def __str__(self) -> str:
         shape = f"{self.processes} x {self.device}" if self.processes > 1 else self.device
@@ -58,32 +62,54 @@ class Machine:
         )
 
 
-def set_up(model: LanguageModel, config: TrainConfig, track: str | None, out: Path) -> tuple[Accelerator, Machine]:
-    """The `Accelerator` of a run and what it found. A run that can't fit or can't be followed is refused."""
+def check_run(model: ModelConfig, config: TrainConfig, longest: int, track: str | None) -> None:
+    """Refuses, before anything is built, a run that this machine can't do or follow.
+
+    `longest` is the number of tokens of the longest story.
+    """
     check_launch()
-    device = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU")).device
+    state = _state()
+    choose_precision(config.precision, state.device)
+    is_sharded = state.device.type != "cpu" and parse_flag_from_env("ACCELERATE_USE_FSDP")
+    shards = state.num_processes if is_sharded else 1
+    check_memory(model, config, free_memory(state.device), longest, shards)
+    if track and find_spec(track) is None:
+        raise StorygenError(f"tracker {track!r} is not installed; pip install {track}")
+
+
+def set_up(model: LanguageModel, config: TrainConfig, track: str | None, out: Path) -> tuple[Accelerator, Machine]:
+    """The `Accelerator` of a run, and what it runs on."""
+    device = _state().device
     precision, precision_because = choose_precision(config.precision, device)
-    check_memory(model.config, config, free_memory(device))
-    try:
-        accelerator = Accelerator(
-            mixed_precision={"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[precision],
-            log_with=track,
-            project_dir=out if track else None,
-        )
-    except (ImportError, ValueError) as error:
-        raise StorygenError(f"tracker {track!r} can't be used: {error}; pip install {track}") from None
+    accelerator = Accelerator(
+        mixed_precision={"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[precision],
+        log_with=track,
+        project_dir=out if track else None,
+    )
+    accelerator.gradient_accumulation_steps = 1  # the trainer accumulates; accelerate would divide once more
     sharded = accelerator.distributed_type == DistributedType.FSDP
     if sharded and config.optimizer == "muon":
         raise StorygenError("muon needs whole matrices, and FSDP splits them; use adamw with FSDP, or muon with DDP")
-    rate = matmul_rate(device, getattr(torch, precision)) * (accelerator.num_processes if device.type == "cuda" else 1)
+    measured = torch.tensor(matmul_rate(device, getattr(torch, precision)), device=device)
+    rate = accelerator.reduce(measured, "sum").item()  # the same everywhere, as all must decide alike
     flops = flops_per_token(model, model.config.context_length)
-    compiled, compile_because = choose_compile(
-        config.compile, model.config, device, expected_seconds(config, flops / rate, accelerator.num_processes), sharded
-    )
+    seconds = expected_seconds(config, flops / rate, accelerator.num_processes)
+    compiled, compile_because = choose_compile(config.compile, model.config, device, seconds, sharded)
     return accelerator, Machine(
-        device.type, accelerator.num_processes, torch.get_num_threads(), sharded, precision, precision_because,
+        accelerator.is_main_process, device.type, accelerator.num_processes, torch.get_num_threads(), sharded,
+        precision, precision_because,
         compiled, compile_because, model.num_parameters, flops, rate,
     )  # fmt: skip
+
+
+def first_process() -> bool:
+    """Whether this process is the one that writes, of all that run together."""
+    check_launch()
+    return _state().is_main_process
+
+
+def _state() -> PartialState:
+    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
 
 
 def expected_seconds(config: TrainConfig, seconds_per_token: float, processes: int) -> float:
@@ -102,7 +128,8 @@ def check_launch(environment: Mapping[str, str] = os.environ) -> None:
     `accelerate launch --cpu --num_processes 2` does that (accelerate 1.15): it names a main process to meet at, but
     gives nobody a rank.
     """
-    if "ACCELERATE_MIXED_PRECISION" in environment and "MASTER_ADDR" in environment and "RANK" not in environment:
+    launched = {"ACCELERATE_MIXED_PRECISION", "MASTER_ADDR"} <= environment.keys() and "RANK" not in environment
+    if launched and environment.get("ACCELERATE_USE_CPU", "").lower() == "true":
         raise StorygenError(
             "accelerate launch was asked for several processes and started only one, as it does with --cpu; on a CPU "
             "run ACCELERATE_USE_CPU=true torchrun --standalone --nproc_per_node 2 -m train.pretrain ..."
@@ -145,10 +172,12 @@ def choose_compile(
         return False, "a recurrent model takes longer to compile than it wins"
     if sharded:
         return False, "the model is sharded"
-    if device.type == "cpu" and not shutil.which(os.environ.get("CXX", "g++")):
-        return False, "there is no C++ compiler"
     if device.type not in ("cpu", "cuda"):
         return False, f"not tried on {device.type}"
     if seconds < COMPILE_PAYS_AFTER:
         return False, "the run is too short for it to pay"
+    try:  # something small, to find out
+        torch.compile(lambda x: x * 2 + 1)(torch.ones(8, device=device))
+    except Exception as error:  # no compiler, a broken one, no Triton: open-ended
+        return False, f"it does not work here: {str(error).strip().splitlines()[0]}"
     return True, "the run is long enough for it to pay"

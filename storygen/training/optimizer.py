@@ -2,6 +2,7 @@
 
 import math
 from collections import defaultdict
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -48,7 +49,10 @@ class MuonWithAdamW(torch.optim.AdamW):
     one for a gradient scaler to step.
     """
 
-    _step_supports_amp_scaling = False  # a gradient scaler is to skip the whole step itself when a gradient is infinite
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        # A gradient scaler is to skip the whole step when a gradient is infinite; fused AdamW does it inside.
+        self._step_supports_amp_scaling = False
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:

@@ -26,9 +26,9 @@ class TrainConfig(Config):
     )
     learning_rate: float = option(2e-3, "Highest learning rate of AdamW.", low=0.0)
     muon_learning_rate: float = option(0.02, "Highest learning rate of Muon.", low=0.0)
-    muon_momentum: float = option(0.95, "Muon: share of the old mean gradient that is kept.", low=0.0, high=1.0)
-    beta1: float = option(0.9, "AdamW: share of the old mean gradient that is kept.", low=0.0, high=1.0)
-    beta2: float = option(0.95, "AdamW: share of the old mean squared gradient that is kept.", low=0.0, high=1.0)
+    muon_momentum: float = option(0.95, "Muon: share of the old mean gradient that is kept.", low=0.0, high=0.9999)
+    beta1: float = option(0.9, "AdamW: share of the old mean gradient that is kept.", low=0.0, high=0.9999)
+    beta2: float = option(0.95, "AdamW: share of the old mean squared gradient that is kept.", low=0.0, high=0.9999)
     weight_decay: float = option(0.1, "Decay of matrices; gains and biases are never decayed.", low=0.0)
     clip: float = option(1.0, "Longer gradients are scaled down to this norm.", low=1e-6)
     max_skips: int = option(

@@ -6,6 +6,7 @@ whole list of batches and takes its share, so one process with `accumulate` 2 do
 
 import contextlib
 import math
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -56,12 +57,20 @@ class Interval:
     """Of the last step, as the next one."""
     gradient_norm: float = math.nan
 
+    def add(self, loss: float, gradient_norm: float, tokens: int, clipped: bool, seconds: float) -> None:
+        """Counts a step."""
+        self.loss, self.gradient_norm = loss, gradient_norm
+        self.steps += 1
+        self.tokens += tokens
+        self.clipped += clipped
+        self.seconds += seconds
+
     def figures(self, machine: Machine) -> dict[str, float]:
         """What the log says of it."""
         rate = self.tokens / self.seconds
+        last = {"loss": round(self.loss, 6), "gradient_norm": round(self.gradient_norm, 4)}
         return {
-            "loss": round(self.loss, 6),
-            "gradient_norm": round(self.gradient_norm, 4),
+            **{name: value for name, value in last.items() if math.isfinite(value)},  # JSON has no NaN
             "clipped": round(self.clipped / self.steps, 2),
             "tokens_per_second": round(rate, 1),
             "matmul_share": round(rate * machine.flops_per_token / machine.matmul_flops, 3),
@@ -100,18 +109,19 @@ class Trainer:
         """`parent` is the name and revision of the artifact that the weights come from. `track`
         names an experiment tracker of `accelerate` (tensorboard, trackio, wandb) that gets the log too.
         """
-        self.model, self.tokenizer, self.config, self.out = model, tokenizer, config, out
+        self.model, self.tokenizer, self.out = model, tokenizer, out
         self.train, self.valid = train, valid
         self.progress, self.log = Progress(), RunLog(out)
         self.windows = cut_windows(train.length, model.config.context_length)
         self.accelerator, self.machine = set_up(model, config, track, out)
+        # What was chosen here stays so, or a resumed run could round otherwise.
+        self.config = config.replace(precision=self.machine.precision, compile=self.machine.compile)
         module: nn.Module = NextTokenLoss(model)
         if self.machine.compile:
             module = torch.compile(module)
         self.loss, self.optimizer = self.accelerator.prepare(module, build_optimizer(model, config))
         self._parent, self._track = parent, track
         self._interrupt = Interrupt()
-        self._validated_at = -1
         self._interval = Interval()
         self.was_stopped = False
         """Whether a signal ended the run before its budget did."""
@@ -149,8 +159,10 @@ class Trainer:
         except (RuntimeError, ValueError, KeyError) as error:
             raise StorygenError(f"the checkpoint in {self.out} does not fit the model: {error}") from None
         self.progress, self._parent = checkpoint.progress, checkpoint.parent
-        if self.accelerator.is_main_process:
+        if self.machine.is_main:
             self.log.rewind(self.progress.step)
+            for left in self.out.glob(artifact.BEST + ".unfinished-*"):  # of a run that was killed while it wrote
+                shutil.rmtree(left)
 
     def run(self) -> Progress:
         """Trains until the budget is used up, or until Ctrl-C or SIGTERM; saves in either case."""
@@ -159,20 +171,27 @@ class Trainer:
         self._log(start=self.machine.to_dict())
         if self._track:
             self.accelerator.init_trackers("storygen", config={**self.config.to_dict(), **self.model.config.to_dict()})
-        with self._interrupt.watching(), self._bar() as bar:
-            self.model.train()
-            steps = self._steps()
-            while (share := self._share_used()) < 1:
-                self._step(next(steps), schedule(self.config, self.progress.step, share))
-                self._after_step(bar)
-            self.was_stopped = math.isinf(share)
-            if not self.was_stopped:
-                self._validate()
-            self._save()
-        if self.accelerator.is_main_process:
+        try:
+            with self._interrupt.watching(), self._bar() as bar:
+                self._train(bar)
+        finally:
+            self.accelerator.end_training()
+        if self.machine.is_main:
             draw_curve(self.out)
-        self.accelerator.end_training()
         return self.progress
+
+    def _train(self, bar: tqdm) -> None:
+        self.model.train()
+        steps = self._steps()
+        if self.progress.step and self.progress.step % self.config.valid_every == 0:
+            self._validate()  # if the run was stopped while it did that
+        while (used := self._share_used()) < 1:
+            self._step(next(steps), schedule(self.config, self.progress.step, used))
+            self._after_step(bar)
+        if math.isfinite(used):
+            self._validate()
+        self.was_stopped = math.isinf(self._share_used())
+        self._save()
 
     def _steps(self) -> Iterator[StepData]:
         config, accelerator, progress = self.config, self.accelerator, self.progress
@@ -182,17 +201,18 @@ class Trainer:
         rank, world = accelerator.process_index, accelerator.num_processes
         return load_steps(self.train, self.windows, plans, rank, world, workers=workers)
 
-    def _step(self, data: StepData, share: float) -> None:
+    def _step(self, data: StepData, rate: float) -> None:
         """One optimizer step at this share of the learning rate, or none if loss or gradient is not finite."""
         config, progress, accelerator = self.config, self.progress, self.accelerator
-        world, began = accelerator.num_processes, time.perf_counter()
-        torch.manual_seed(hash((config.seed, progress.step, accelerator.process_index)) % 2**63)
+        world, rank, began = accelerator.num_processes, accelerator.process_index, time.perf_counter()
         for group in self.optimizer.param_groups:
-            group["lr"] = share * group["initial_lr"]
+            group["lr"] = rate * group["initial_lr"]
         tokens = int(sum(self.windows.length[batch].sum() for batch in data.plan.batches))
         nats = torch.zeros((), device=accelerator.device)
-        for number, (inputs, targets) in enumerate(data.share, 1):
-            last = number == len(data.share)
+        for number, (inputs, targets) in enumerate(data.share):
+            # Dropout depends on the batch, not on who computes it.
+            torch.manual_seed(hash((config.seed, progress.step, number * world + rank)) % 2**63)
+            last = number == len(data.share) - 1
             with (
                 told_when_out_of_memory(progress.step + 1, *inputs.shape),
                 contextlib.nullcontext() if last else accelerator.no_sync(self.loss),
@@ -203,41 +223,35 @@ class Trainer:
         loss = self._sum(nats.item())[0] / tokens
         norm = accelerator.clip_grad_norm_(self.loss.parameters(), config.clip)
         norm = float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
+        progress.epoch, progress.batch = data.plan.epoch, data.plan.batch
+        progress.step += 1
+        progress.tokens += tokens
         if math.isfinite(loss) and math.isfinite(norm):  # the same for all processes
-            self.optimizer.step()
+            with told_when_out_of_memory(progress.step, *inputs.shape):
+                self.optimizer.step()
             progress.skipped_in_a_row = 0
         else:
             self._skip(data, loss, norm)
         self.optimizer.zero_grad()
-        progress.epoch, progress.batch = data.plan.epoch, data.plan.batch
-        progress.step += 1
-        progress.tokens += tokens
-        interval = self._interval
-        interval.loss, interval.gradient_norm = loss, norm
-        interval.steps += 1
-        interval.tokens += tokens
-        interval.clipped += norm > config.clip
-        interval.seconds += time.perf_counter() - began
+        self._interval.add(loss, norm, tokens, norm > config.clip, time.perf_counter() - began)
 
     def _skip(self, data: StepData, loss: float, norm: float) -> None:
         """Leaves the weights alone and says so; after too many skips in a row the run ends, its batches saved."""
         progress, scaler = self.progress, self.accelerator.scaler
-        figures = {"loss": loss, "gradient_norm": norm}
-        if scaler:  # float16: a scale that was too high; the scaler skips the step itself and tries a lower one
+        if scaler:  # float16: the scale was too high; the scaler skips the step itself and tries a lower one
             self.optimizer.step()
         progress.skipped += 1
         if not scaler or scaler.get_scale() < 1:
             progress.skipped_in_a_row += 1
-        self._log(skipped={name: str(value) for name, value in figures.items()})
+        self._log(skipped={"loss": str(loss), "gradient_norm": str(norm)})  # JSON has no NaN
         if progress.skipped_in_a_row <= self.config.max_skips:
             return
         path = self.out
-        if self.accelerator.is_main_process:
-            path = save_bad_step(
-                self.out, data.plan, self.windows, self.train, self.tokenizer, step=progress.step + 1, **figures
-            )
+        if self.machine.is_main:
+            figures = {"step": progress.step, "loss": loss, "gradient_norm": norm}
+            path = save_bad_step(self.out, data.plan, self.windows, self.train, self.tokenizer, **figures)
         raise StorygenError(
-            f"the loss is {loss} and the gradient's norm {norm} at step {progress.step + 1}, after "
+            f"the loss is {loss} and the gradient's norm {norm} at step {progress.step}, after "
             f"{progress.skipped_in_a_row - 1} steps that had to be skipped; try a lower learning rate. The batches are "
             f"in {path}, and the last checkpoint is kept"
         )
@@ -258,13 +272,13 @@ class Trainer:
             (progress.tokens, config.tokens),
             (progress.seconds / 60, config.minutes),
         )
-        share = max(used / budget for used, budget in budgets if budget is not None)
+        used = max(spent / budget for spent, budget in budgets if budget is not None)
         if self._interrupt.asked:
-            share = math.inf
+            used = math.inf
         if self.accelerator.num_processes > 1:  # clocks and signals differ; the first to be done decides for all
-            told = torch.tensor([share], dtype=torch.float64, device=self.accelerator.device)
-            share = self.accelerator.gather(told).max().item()
-        return share
+            told = torch.tensor([used], dtype=torch.float64, device=self.accelerator.device)
+            used = self.accelerator.gather(told).max().item()
+        return used
 
     def _after_step(self, bar: tqdm) -> None:
         config, progress, interval = self.config, self.progress, self._interval
@@ -283,41 +297,53 @@ class Trainer:
 
     @torch.no_grad()
     def _validate(self) -> None:
-        """Bits per byte on the validation split (or a share of it); the best model so far is written to best/."""
-        if self._validated_at == self.progress.step:
+        """Bits per byte on the validation split (or a share of it); the best model so far is written to best/.
+
+        Given up when a signal comes; the next call does it.
+        """
+        progress = self.progress
+        if progress.validated == progress.step:
             return
         if self.valid is None:
-            self._validated_at = self.progress.step
+            progress.validated = progress.step
             self._save_best({})
             return
-        valid, sharded, device = self.valid, self.machine.sharded, self.accelerator.device
+        valid, world, rank = self.valid, self.accelerator.num_processes, self.accelerator.process_index
         stride = max(1, int(valid.length.sum()) // self.config.valid_tokens)
-        world, rank = self.accelerator.num_processes, self.accelerator.process_index
         chosen = range(0, len(valid), stride)
-        mine = [valid.tokens(story) for story in chosen[rank::world]]
-        batches = list(batches_to_score(mine, self.model.config.context_length))
-        # A sharded model runs in all processes at once, so each has the same number of batches, some of nothing.
-        empty = torch.zeros(1, 1, dtype=torch.int64), torch.full((1, 1), IGNORED)
-        rounds = max(self._each(len(batches))) if sharded else len(batches)
-        loss = self.loss if sharded else NextTokenLoss(self.model)
-        self.model.eval()
-        nats = 0.0
-        for inputs, targets in [*batches, *[empty] * (rounds - len(batches))]:
-            if self._interrupt.asked and not sharded:
-                break
-            nats += loss(inputs.to(device), targets.to(device)).item()
-        self.model.train()
+        mine = (valid.tokens(story) for story in chosen[rank::world])
+        nats = self._nats(batches_to_score(mine, self.model.config.context_length, self.config.batch_tokens))
         text_bytes = sum(int(valid.text_bytes[story]) for story in chosen[rank::world])
-        nats, text_bytes, cut = self._sum(nats, text_bytes, float(self._interrupt.asked and not sharded))
-        if cut:
+        nats, text_bytes, given_up = self._sum(nats or 0.0, text_bytes, float(nats is None))
+        if given_up:
             return
-        self._validated_at = self.progress.step
+        progress.validated = progress.step
         bits_per_byte = nats / text_bytes / math.log(2)
         self._log(valid_bits_per_byte=round(bits_per_byte, 5))
-        best = math.inf if self.progress.best is None else self.progress.best
+        best = math.inf if progress.best is None else progress.best
         if bits_per_byte < best:  # never true of a figure that is not a number
-            self.progress.best = bits_per_byte
+            progress.best = bits_per_byte
             self._save_best({"valid_bits_per_byte": bits_per_byte, "valid_stories": len(chosen)})
+
+    def _nats(self, batches: Iterator[tuple[Tensor, Tensor]]) -> float | None:
+        """The loss of the batches, summed, in nats, in the precision of the training; None if a signal came."""
+        device, nats = self.accelerator.device, 0.0
+        if self.machine.sharded:
+            # All processes run the model together, so each has the same number of batches, some of them of nothing.
+            held = list(batches)
+            empty = torch.zeros(1, 1, dtype=torch.int64), torch.full((1, 1), IGNORED)
+            batches = iter([*held, *[empty] * (max(self._each(len(held))) - len(held))])
+        loss = self.loss if self.machine.sharded else NextTokenLoss(self.model)
+        self.model.eval()
+        try:
+            for inputs, targets in batches:
+                if self._interrupt.asked and not self.machine.sharded:
+                    return None
+                with self.accelerator.autocast(), told_when_out_of_memory(self.progress.step, *inputs.shape):
+                    nats += loss(inputs.to(device), targets.to(device)).item()
+        finally:
+            self.model.train()
+        return nats
 
     def _each(self, value: int) -> list[int]:
         """The value in each process."""
@@ -328,7 +354,7 @@ class Trainer:
         if not self.machine.sharded:
             return self.model
         weights, _ = get_state_dict(self.model, [], options=WHOLE)
-        if not self.accelerator.is_main_process:
+        if not self.machine.is_main:
             return None
         model = build_model(self.model.config)
         model.load_state_dict(weights)
@@ -336,7 +362,7 @@ class Trainer:
 
     def _save_best(self, metrics: dict[str, Any]) -> None:
         model = self._whole_model()
-        if self.accelerator.is_main_process:
+        if self.machine.is_main:
             artifact.save(self.out / artifact.BEST, model, self.tokenizer, self.description(metrics))
 
     def description(self, metrics: dict[str, Any]) -> dict[str, Any]:
@@ -363,7 +389,7 @@ class Trainer:
         """Writes the checkpoint to resume from."""
         self.progress.seconds = time.monotonic() - self._started
         weights, optimizer = get_state_dict(self.model, self.optimizer.optimizer, options=WHOLE)
-        if self.accelerator.is_main_process:
+        if self.machine.is_main:
             scaler = self.accelerator.scaler
             checkpoint = Checkpoint(
                 model=weights,
@@ -380,7 +406,7 @@ class Trainer:
 
     def _sample(self, bar: tqdm) -> None:
         model = self._whole_model()
-        if not self.accelerator.is_main_process:
+        if not self.machine.is_main:
             return
         model.eval()
         text = Writer(artifact.Artifact(model, self.tokenizer, self.out.name)).generate(config=SAMPLE).text
@@ -390,7 +416,7 @@ class Trainer:
 
     def _log(self, **values: Any) -> None:
         progress = self.progress
-        if self.accelerator.is_main_process:
+        if self.machine.is_main:
             seconds = round(progress.seconds, 1)
             self.log.write(step=progress.step, tokens=progress.tokens, seconds=seconds, **values)
         if self._track:

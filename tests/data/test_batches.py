@@ -7,6 +7,14 @@ from storygen.data.pack import PackedStories, ShardWriter, write_manifest
 from storygen.errors import StorygenError
 
 
+def finish(folder, writer, vocab_size=1000):
+    """Closes the shards and writes the manifest of a corpus with nothing else in it."""
+    writer.finish()
+    tokenizer = {"kind": "bpe", "vocab_size": vocab_size, "fingerprint": ""}
+    splits = {"train": writer.summary(), "valid": ShardWriter(folder, "valid", 1000).summary()}
+    write_manifest(folder, {"fingerprint": "", "tokenizer": tokenizer, "splits": splits})
+
+
 @pytest.fixture
 def packed(tmp_path):
     """Stories of 2 to 400 tokens in several shards; token i of story n is (7 n + i) % 1000."""
@@ -14,10 +22,7 @@ def packed(tmp_path):
     lengths = np.random.default_rng(0).integers(2, 400, 80)
     for number, length in enumerate(lengths):
         writer.add([(7 * number + i) % 1000 for i in range(length)], text_bytes=int(length) * 3)
-    writer.finish()
-    write_manifest(
-        tmp_path, {"tokenizer": {"vocab_size": 1000, "fingerprint": ""}, "splits": {"train": writer.summary()}}
-    )
+    finish(tmp_path, writer)
     return tmp_path
 
 
@@ -94,9 +99,6 @@ def test_a_folder_that_is_no_corpus_is_refused(tmp_path):
 def test_large_vocabularies_get_wider_tokens(tmp_path):
     writer = ShardWriter(tmp_path, "train", 70_000)
     writer.add([69_999, 1], text_bytes=5)
-    writer.finish()
-    write_manifest(
-        tmp_path, {"tokenizer": {"vocab_size": 70_000, "fingerprint": ""}, "splits": {"train": writer.summary()}}
-    )
+    finish(tmp_path, writer, 70_000)
     assert next(iter(PackedStories(tmp_path, "train"))).tolist() == [69_999, 1]
     assert torch.from_numpy(PackedStories(tmp_path, "train").tokens(0)).dtype == torch.int64

@@ -1,11 +1,17 @@
+import csv
 import gzip
+import io
 import json
+import os
+import random
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from storygen.data.files import LONGEST_STORY, find_files, read_file
-from storygen.data.sources import builtin_tales
-from storygen.data.story import ReadReport
+from storygen.data import files
+from storygen.data.files import LONGEST_STORY, READERS, Columns, find_files, read_file
+from storygen.data.story import ReadReport, Story
 from storygen.errors import StorygenError
 
 
@@ -97,15 +103,124 @@ def test_folders_are_searched_and_mistakes_named(tmp_path):
     assert [path.name for path in find_files([tmp_path])] == ["a.jsonl", "b.txt"]
     with pytest.raises(StorygenError, match="missing.txt does not exist"):
         find_files([tmp_path / "missing.txt"])
-    with pytest.raises(StorygenError, match="c.pdf is of an unknown kind; known: .txt, .jsonl, .jsonl.gz"):
+    with pytest.raises(StorygenError, match=r"c.pdf is of an unknown kind; known: .txt, .txt.gz, .txt.zst, .jsonl, "):
         find_files([tmp_path / "c.pdf"])
     (tmp_path / "empty").mkdir()
     with pytest.raises(StorygenError, match="empty holds no"):
         find_files([tmp_path / "empty"])
 
 
-def test_the_builtin_corpus_is_whole():
-    train, valid = (read(paths[0])[0] for paths in builtin_tales())
-    assert (len(train), len(valid)) == (1180, 90)
-    assert all(story.title and story.prompt and story.text for story in train + valid)
-    assert not {story.text for story in train} & {story.text for story in valid}
+def test_patterns_name_files(tmp_path):
+    for name in ("a.txt", "b.txt", "c.jsonl"):
+        (tmp_path / name).write_text("x")
+    assert [path.name for path in find_files([tmp_path / "*.txt"])] == ["a.txt", "b.txt"]
+    with pytest.raises(StorygenError, match=r"\*\.csv does not exist"):
+        find_files([tmp_path / "*.csv"])
+
+
+ROWS = [
+    {"text": f"Story {n}, with a comma\nand a line.", "title": f"T{n}", "prompt": "", "source": "S"} for n in range(3)
+]
+
+
+def write_rows(path, rows):
+    """The rows in the kind of file that the name asks for."""
+    if ".parquet" in path.name:
+        pq.write_table(pa.Table.from_pylist(rows), path)
+        return path
+    text = io.StringIO()
+    if ".jsonl" in path.name:
+        text.writelines(json.dumps(row) + "\n" for row in rows)
+    else:
+        writer = csv.DictWriter(text, rows[0], delimiter="\t" if ".tsv" in path.name else ",")
+        writer.writeheader()
+        writer.writerows(rows)
+    data = text.getvalue().encode()
+    packed = path.name.rsplit(".")[-1]
+    with pa.output_stream(str(path), compression={"gz": "gzip", "zst": "zstd"}.get(packed)) as file:
+        file.write(data)
+    return path
+
+
+@pytest.mark.parametrize("kind", [k for k in READERS if ".txt" not in k])
+def test_every_kind_of_table_gives_the_same_stories(tmp_path, kind):
+    stories, report = read(write_rows(tmp_path / f"a{kind}", ROWS))
+    assert stories == [Story(row["text"], row["title"], "", "S") for row in ROWS]
+    assert (report.stories, report.skipped) == (3, 0)
+
+
+@pytest.mark.parametrize("kind", [".jsonl", ".csv.gz", ".parquet"])
+def test_columns_by_other_names(tmp_path, kind):
+    rows = [{"story": "One.", "name": "Title", "writing": "Ask."}]
+    path = write_rows(tmp_path / f"a{kind}", rows)
+    report = ReadReport("a")
+    columns = Columns(text="story", title="name", prompt="writing")
+    [story] = read_file(path, report, columns)
+    assert (story.text, story.title, story.prompt) == ("One.", "Title", "Ask.")
+
+
+@pytest.mark.parametrize("kind", [".csv", ".tsv.zst", ".parquet"])
+def test_a_missing_column_is_named_with_those_that_there_are(tmp_path, kind):
+    path = write_rows(tmp_path / f"a{kind}", [{"story": "One.", "name": "Title"}])
+    with pytest.raises(StorygenError, match="has no column 'text'; it has story, name"):
+        read(path)
+
+
+def test_a_line_of_a_hundred_megabytes_is_passed_over(tmp_path, monkeypatch):
+    """It would be held in memory, several times; the stories around it are good."""
+    monkeypatch.setattr(files, "LONGEST_LINE", 1000)
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "one"}\n{"text": "' + "x" * 5000 + '"}\n{"text": "two"}\n')
+    stories, report = read(path)
+    assert [story.text for story in stories] == ["one", "two"]
+    assert report.examples == ["a.jsonl:2: a line of more than 1,000 characters"]
+
+
+def test_broken_rows_of_a_csv_are_skipped(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b'text,title\none,A\n"caf\xe9",B\n,C\ntwo,D\n')
+    stories, report = read(path)
+    assert [story.text for story in stories] == ["one", "", "two"]  # an empty text is cleaning's business
+    assert report.examples == ["a.csv:3: not valid UTF-8"]
+
+
+@pytest.mark.parametrize("kind", [".jsonl.zst", ".csv.zst"])
+def test_truncated_zstandard_keeps_what_came_before(tmp_path, kind):
+    draw = random.Random(0)
+    rows = [{"text": " ".join(str(draw.random()) for _ in range(50))} for _ in range(2000)]
+    path = write_rows(tmp_path / f"a{kind}", rows)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    stories, report = read(path)
+    assert 100 < len(stories) < 2000
+    assert "compressed data is broken" in report.examples[-1]
+
+
+def test_a_broken_parquet_file_is_one_line_of_the_report(tmp_path):
+    path = write_rows(tmp_path / "a.parquet", ROWS)
+    path.write_bytes(path.read_bytes()[:-20])
+    stories, report = read(path)
+    assert stories == []
+    assert "a.parquet:1: not a whole Parquet file" in report.examples[0]
+
+
+def test_utf_16_is_told_by_its_byte_order_mark(tmp_path):
+    """Windows' Notepad writes it; read as Windows-1252 every second character was a zero."""
+    path = tmp_path / "a.txt"
+    path.write_bytes("One caf\u00e9.\n<|endoftext|>\nTwo.".encode("utf-16"))
+    stories, report = read(path)
+    assert [story.text.strip() for story in stories] == ["One caf\u00e9.", "Two."]
+    assert report.repaired == 0
+
+
+def test_an_empty_file_of_any_kind_is_no_error(tmp_path):
+    for kind in (".txt", ".jsonl", ".jsonl.gz", ".jsonl.zst"):
+        path = tmp_path / f"a{kind}"
+        path.write_bytes(b"")
+        assert read(path)[0] == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_without_permission_is_named(tmp_path):
+    (tmp_path / "shut").mkdir(mode=0)
+    with pytest.raises(StorygenError, match="shut cannot be read: Permission denied"):
+        find_files([tmp_path])

@@ -39,7 +39,9 @@ def test_a_resumed_run_keeps_its_settings(data, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--num-layers", "2"], "does not fit the model"),
+        (["--num-layers", "2"], "started with num_layers 1, not 2; resume with the same, or start a new run"),
+        (["--context-length", "128"], "started with context_length 64, not 128"),
+        (["--rope-theta", "100"], "started with rope_theta 10000.0, not 100.0"),
         (["--architecture", "lstm"], "started as a model of architecture 'transformer', not 'lstm'"),
         (["--batch-tokens", "1024"], "was made with batch_tokens 512, not 1024"),
         (["--seed", "9"], "was made with seed 0, not 9"),
@@ -85,10 +87,19 @@ def test_a_model_that_does_not_fit_is_not_started_from(data, tmp_path):
         train(other, tmp_path / "run", *start)
     with pytest.raises(SystemExit):
         train(data, first, *start, "--resume")
+    with pytest.raises(StorygenError, match="must not hold, be or lie in the input"):
+        train(data, first, *start, "--overwrite")  # it would delete what it starts from
+    assert (first / "best" / "config.json").exists()
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("change", [{"splits": {}}, {"tokenizer": {"vocab_size": "abc", "fingerprint": ""}}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"splits": {}}, {"tokenizer": {"vocab_size": "abc", "fingerprint": ""}}, {"fingerprint": None},
+        {"splits": {"train": {"shards": [], "stories": 1, "bytes": 1}}},
+    ],
+)  # fmt: skip
 def test_a_damaged_manifest_is_refused_before_training(data, tmp_path, change):
     shutil.copytree(data, tmp_path / "data")
     path = tmp_path / "data" / "manifest.json"
@@ -101,12 +112,14 @@ def test_a_damaged_manifest_is_refused_before_training(data, tmp_path, change):
 @pytest.mark.parametrize("suffix", ["bin", "idx"])
 def test_missing_and_truncated_shards_are_refused_before_training(data, tmp_path, damage, suffix):
     shutil.copytree(data, tmp_path / "data")
-    path = tmp_path / "data" / f"train-00000.{suffix}"
+    path = tmp_path / "data" / f"train-00-00000-00000.{suffix}"
     if damage == "missing":
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(StorygenError, match=rf"train-00000\.{suffix} (is missing|has \d+ bytes instead of \d+); run"):
+    with pytest.raises(
+        StorygenError, match=rf"train-00-00000-00000\.{suffix} (is missing|has \d+ bytes instead of \d+); run"
+    ):
         train(tmp_path / "data", tmp_path / "run", "--steps", "1")
     assert not (tmp_path / "run").exists()
 
@@ -114,7 +127,7 @@ def test_missing_and_truncated_shards_are_refused_before_training(data, tmp_path
 def test_tokens_beyond_the_vocabulary_are_refused(data, tmp_path):
     """On a GPU they would be an assertion deep in a kernel."""
     shutil.copytree(data, tmp_path / "data")
-    path = tmp_path / "data" / "train-00000.bin"
+    path = tmp_path / "data" / "train-00-00000-00000.bin"
     path.write_bytes(b"\xff\xff" * (path.stat().st_size // 2))
     with pytest.raises(StorygenError, match="token 65535 of 500: its shard is damaged"):
         train(tmp_path / "data", tmp_path / "run", "--steps", "1")
@@ -170,6 +183,8 @@ def test_two_processes_never_train_into_one_folder(data, tmp_path, flag):
         (["--precision", "float16"], "float16 needs a GPU"),
         (["--batch-tokens", "9000000000"], "lower batch_tokens"),
         (["--set", "architecture=gru"], "unknown architecture 'gru'"),
+        (["--set", "vocab_size=9999"], "vocab_size is the tokenizer's, 500"),
+        (["--beta1", "1"], "beta1 is 1.0"),
         (["--init-from", "nowhere"], "there is no model folder 'nowhere'"),
     ],
 )
@@ -200,6 +215,13 @@ def test_set_wins_over_flags_and_flags_over_the_recipe(data, tmp_path):
     assert recorded["model"]["architecture"] == "lstm"
     assert recorded["model"]["hidden_size"] == 32
     assert (recorded["train"]["steps"], recorded["train"]["seed"], recorded["train"]["clip"]) == (2, 6, 4)
+
+
+def test_a_budget_replaces_those_of_the_recipe(data, tmp_path):
+    """With both, the shorter would win: somebody who asks for 5 steps would wait for the recipe's minute."""
+    (tmp_path / "r.toml").write_text("[train]\ntokens = 10\nminutes = 1\n")
+    run = train(data, tmp_path / "run", "--recipe", str(tmp_path / "r.toml"), "--steps", "3")
+    assert list(log_of(run)) == [1, 2, 3]
 
 
 def test_a_recipe_for_another_corpus_is_refused(data, tmp_path):

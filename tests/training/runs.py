@@ -17,7 +17,10 @@ from train import pretrain
 
 SHAPE = ["--hidden-size", "32", "--num-layers", "1", "--num-heads", "2", "--intermediate-size", "48"]
 LSTM_SHAPE = ["--architecture", "lstm", "--hidden-size", "48", "--embedding-size", "24"]
-FAST = ["--context-length", "64", "--batch-tokens", "512", "--valid-tokens", "2000", "--log-every", "1"]
+FAST = [
+    "--context-length", "64", "--batch-tokens", "512", "--valid-tokens", "2000", "--log-every", "1",
+    "--precision", "float32",
+]  # fmt: skip
 
 
 def arguments(data, out, *more, shape=SHAPE):

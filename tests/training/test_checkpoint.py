@@ -14,8 +14,8 @@ from storygen.training.checkpoint import Checkpoint, Progress, load_checkpoint, 
 from tests.training.runs import arguments, log_of, same_weights, train
 
 
-def checkpoint_at(step):
-    return Checkpoint({"w": torch.full((2,), float(step))}, {}, Progress(step=step), {}, {}, {"corpus": "a"})
+def checkpoint_at(step, size=2):
+    return Checkpoint({"w": torch.full((size,), float(step))}, {}, Progress(step=step), {}, {}, {"corpus": "a"})
 
 
 def test_a_cut_write_leaves_the_old_one(tmp_path, monkeypatch):
@@ -63,7 +63,23 @@ def test_the_previous_one_is_found_when_the_newest_is_damaged(tmp_path):
     assert "checkpoint.pt is damaged" in note
     assert "going on from" in note
     newest.unlink()  # a crash between two renames
-    assert load_checkpoint(tmp_path)[0].progress.step == 2
+    loaded, note = load_checkpoint(tmp_path)
+    assert loaded.progress.step == 2
+    assert "does not exist; going on from" in note
+
+
+def test_a_checkpoint_with_wrong_bytes_is_not_taken(tmp_path):
+    """Weights of a failing disk would be trained on without a word."""
+    for step in (1, 2):
+        save_checkpoint(tmp_path, checkpoint_at(step, size=10_000))
+    newest = tmp_path / "checkpoint.pt"
+    content = bytearray(newest.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 100] = bytes(255 - byte for byte in content[middle : middle + 100])
+    newest.write_bytes(content)
+    loaded, note = load_checkpoint(tmp_path)
+    assert loaded.progress.step == 1
+    assert "does not have its checksum" in note
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", None])
@@ -85,7 +101,7 @@ from storygen.training.checkpoint import save_checkpoint
 from tests.training.test_checkpoint import checkpoint_at
 print("ready", flush=True)
 for step in range({start}, 1_000_000):
-    save_checkpoint(Path({folder!r}), checkpoint_at(step))
+    save_checkpoint(Path({folder!r}), checkpoint_at(step, size=1_000_000))
 """
 
 
@@ -102,7 +118,7 @@ def test_kill_while_saving_always_leaves_a_whole_one(tmp_path):
         loaded, _ = load_checkpoint(tmp_path)
         step = loaded.progress.step
         assert step > newest
-        assert torch.equal(loaded.model["w"], torch.full((2,), float(step)))
+        assert torch.equal(loaded.model["w"], torch.full((1_000_000,), float(step)))
         newest = step
 
 

@@ -1,11 +1,12 @@
 import itertools
+import pickle
 
 import numpy as np
 import pytest
 import torch
 
 from storygen.data.batches import cut_windows
-from storygen.data.pack import PackedStories
+from storygen.data.pack import PackedStories, write_manifest
 from storygen.training.loader import load_steps, plan_steps
 
 
@@ -67,9 +68,16 @@ def test_workers_read_the_same(corpus):
         )
 
 
+def test_another_process_opens_the_corpus_anew(corpus):
+    """Sent to a worker by pickle, the memory maps went as copies: the corpus, once for each worker."""
+    stories, _ = corpus
+    sent = pickle.dumps(stories)
+    assert len(sent) < 1000
+    assert np.array_equal(pickle.loads(sent).tokens(3), stories.tokens(3))
+
+
 def test_the_corpus_is_not_read_whole(tmp_path):
     """A shard of 4 GB of which a few windows are read: memory must grow by those, not by the file."""
-    import json
     import resource
 
     stories, length = 1000, 2_000_000
@@ -77,12 +85,11 @@ def test_the_corpus_is_not_read_whole(tmp_path):
         file.truncate(stories * length * 2)  # a sparse file: it takes no room on the disk
     index = np.stack([np.arange(stories, dtype=np.int64) * length, np.full(stories, length, np.int64)], axis=1)
     (tmp_path / "train-00000.idx").write_bytes(index.tobytes())
-    shard = {"file": "train-00000", "stories": stories, "tokens": stories * length, "bytes": stories * length}
-    manifest = {
-        "version": 1, "fingerprint": "x", "tokenizer": {"kind": "bpe", "vocab_size": 500, "fingerprint": "y"},
-        "splits": {"train": {"shards": [shard], "stories": stories, "tokens": stories * length}},
-    }  # fmt: skip
-    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    totals = {"stories": stories, "tokens": stories * length, "bytes": stories * length}
+    splits = {"train": {**totals, "shards": [{"file": "train-00000", **totals}]}}
+    splits["valid"] = {"stories": 0, "tokens": 0, "bytes": 0, "shards": []}
+    tokenizer = {"kind": "bpe", "vocab_size": 500, "fingerprint": "y"}
+    write_manifest(tmp_path, {"fingerprint": "x", "tokenizer": tokenizer, "splits": splits})
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     packed = PackedStories(tmp_path, "train")
     windows = cut_windows(packed.length, 65_536)

@@ -1,4 +1,3 @@
-import math
 import os
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from storygen.training.cost import bytes_needed, check_memory, flops_per_token
 from storygen.training.machine import check_launch, choose_compile, choose_precision, expected_seconds
 from storygen.training.settings import TrainConfig
 from tests.conftest import tiny_config
-from tests.training.runs import arguments
+from tests.training.runs import arguments, train
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -54,18 +53,28 @@ def test_what_the_hardware_has_not_is_refused(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "config", "seconds", "compiler", "expected", "because"),
+    ("wanted", "config", "seconds", "works", "expected", "because"),
     [
-        (None, TransformerConfig(), 3600, "/usr/bin/g++", True, "long enough"),
-        (None, TransformerConfig(), 60, "/usr/bin/g++", False, "too short"),
-        (None, TransformerConfig(), 3600, None, False, "no C++ compiler"),
-        (None, LSTMConfig(), 3600, "/usr/bin/g++", False, "recurrent"),
-        (True, LSTMConfig(), 1, None, True, "as asked"),
-        (False, TransformerConfig(), 3600, "/usr/bin/g++", False, "as asked"),
+        (None, TransformerConfig(), 3600, True, True, "long enough"),
+        (None, TransformerConfig(), 60, True, False, "too short"),
+        (None, TransformerConfig(), 3600, False, False, "it does not work here: no compiler"),
+        (None, LSTMConfig(), 3600, True, False, "recurrent"),
+        (True, LSTMConfig(), 1, False, True, "as asked"),
+        (False, TransformerConfig(), 3600, True, False, "as asked"),
     ],
 )
-def test_compiling_where_it_pays(monkeypatch, wanted, config, seconds, compiler, expected, because):
-    monkeypatch.setattr(machine.shutil, "which", lambda name: compiler)
+def test_compiling_where_it_pays_and_works(monkeypatch, wanted, config, seconds, works, expected, because):
+    """A broken compiler must cost a remark, not the run."""
+
+    def compile_it(function):
+        def run(x):
+            if not works:
+                raise RuntimeError("no compiler\nlong story")
+            return function(x)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compile_it)
     compiled, reason = choose_compile(wanted, config, CPU, seconds, sharded=False)
     assert compiled == expected
     assert because in reason
@@ -89,7 +98,10 @@ def test_accelerate_launch_on_a_cpu_is_refused_when_it_starts_one_process_of_two
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("environment", [{}, {"MASTER_ADDR": "x", "RANK": "0", "ACCELERATE_MIXED_PRECISION": "no"}])
+LAUNCHED = {"MASTER_ADDR": "x", "ACCELERATE_MIXED_PRECISION": "no", "ACCELERATE_USE_CPU": "true"}
+
+
+@pytest.mark.parametrize("environment", [{}, {**LAUNCHED, "RANK": "0"}, {**LAUNCHED, "ACCELERATE_USE_CPU": "false"}])
 def test_other_launches_are_fine(environment):
     check_launch(environment)
 
@@ -108,10 +120,28 @@ def test_flops_count_what_is_multiplied():
 def test_what_can_not_fit_is_refused_before_it_is_built():
     """A model of a hundred billion weights must cost a message, not the machine's memory."""
     huge = TransformerConfig(hidden_size=16_384, num_layers=50, num_heads=64, intermediate_size=32_768)
-    assert bytes_needed(huge, TrainConfig(steps=1)) > 16 * 50 * 10 * 16_384**2
+    once, room = TrainConfig(steps=1), 8_000_000_000
+    needed = bytes_needed(huge, once, longest=1000)
+    assert needed > 16 * 50 * 10 * 16_384**2
+    assert bytes_needed(huge, once, longest=1000, shards=8) < needed / 7  # FSDP is for what does not fit otherwise
     with pytest.raises(StorygenError, match=r"needs at least [\d.]+ GB and 8.0 GB are free; lower batch_tokens"):
-        check_memory(huge, TrainConfig(steps=1), 8_000_000_000)
-    check_memory(TransformerConfig(), TrainConfig(steps=1), 8_000_000_000)
+        check_memory(huge, once, room, 1000)
+    check_memory(TransformerConfig(), once, room, 1000)
     with pytest.raises(StorygenError, match=r"batch_tokens \(1000000000;"):
-        check_memory(TransformerConfig(), TrainConfig(steps=1, batch_tokens=10**9), 8_000_000_000)
-    assert math.isfinite(bytes_needed(LSTMConfig(), TrainConfig(steps=1)))
+        check_memory(TransformerConfig(), TrainConfig(steps=1, batch_tokens=10**9), room, 1000)
+    long = LSTMConfig(context_length=10_000_000)
+    check_memory(long, once, room, longest=2000)  # no row is wider than the longest story
+
+
+def test_the_run_is_refused_before_the_model_is_built(data, tmp_path):
+    """It was built first, and the machine swapped."""
+    shape = ["--hidden-size", "65536", "--num-layers", "900", "--num-heads", "64", "--intermediate-size", "262144"]
+    with pytest.raises(StorygenError, match="this run needs at least"):
+        train(data, tmp_path / "run", "--steps", "1", shape=shape)
+
+
+def test_a_tracker_that_is_not_installed_is_refused(data, tmp_path, monkeypatch):
+    """accelerate says it in a debug message and trains untracked."""
+    monkeypatch.setattr(machine, "find_spec", lambda name: None)
+    with pytest.raises(StorygenError, match="tracker 'wandb' is not installed; pip install wandb"):
+        train(data, tmp_path / "run", "--steps", "1", "--track", "wandb")

@@ -8,6 +8,7 @@ import time
 
 import pytest
 import torch
+from accelerate.optimizer import AcceleratedOptimizer
 
 import storygen
 from storygen.data.batches import collate, epoch_batches
@@ -24,6 +25,7 @@ from tests.training.runs import (
     same_weights,
     train,
     trainer_of,
+    weights_of,
 )  # fmt: skip
 from train import prepare, pretrain
 
@@ -73,10 +75,11 @@ def test_the_log_says_what_it_runs_on_and_how_fast(data, tmp_path):
     run = train(data, tmp_path / "run", "--steps", "3", "--clip", "0.1")
     [start] = log_of(run, "start").values()
     assert (start["device"], start["processes"], start["precision"]) == ("cpu", 1, "float32")
-    assert "half precision is slower" in start["precision_because"]
+    assert start["precision_because"] == "as asked"
     assert "too short" in start["compile_because"]
     rate, share = log_of(run, "tokens_per_second")[3], log_of(run, "matmul_share")[3]
     assert share == pytest.approx(rate * start["flops_per_token"] / start["matmul_flops"], abs=1e-3)
+    assert start["matmul_flops"] > 1e9
     assert 0.1 < log_of(run, "memory_gb")[3] < 20
     assert log_of(run, "clipped")[3] == 1.0
 
@@ -97,10 +100,9 @@ def test_signals_save_and_exit_cleanly(data, tmp_path, number):
     assert load_checkpoint(run)[0].progress.step == max(log_of(run))
 
 
-def test_a_step_that_is_not_finite_is_skipped(data, tmp_path):
-    """One bad batch must neither end the run nor reach the weights."""
-    trainer = trainer_of(data, tmp_path / "run", TrainConfig(steps=6, batch_tokens=512, log_every=1, valid_tokens=1000))
-    before, bad = {}, {2: math.inf, 3: math.nan}
+def spoiling(trainer, bad):
+    """Makes the gradient of some steps infinite or not a number; the weights before each step are kept."""
+    before = {}
 
     def spoil(gradient):
         step = trainer.progress.step
@@ -108,12 +110,43 @@ def test_a_step_that_is_not_finite_is_skipped(data, tmp_path):
         return gradient * bad.get(step, 1.0)
 
     trainer.model.norm.weight.register_hook(spoil)
+    return before
+
+
+def equal(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_step_that_is_not_finite_is_skipped(data, tmp_path, optimizer):
+    """One bad batch must neither end the run nor reach the weights, nor the log, where NaN is no JSON."""
+    config = TrainConfig(steps=6, batch_tokens=512, log_every=1, valid_tokens=1000, optimizer=optimizer)
+    trainer = trainer_of(data, tmp_path / "run", config)
+    before = spoiling(trainer, {2: math.inf, 3: math.nan})
     trainer.run()
     assert trainer.progress.skipped == 2
-    assert list(log_of(trainer.out, "skipped")) == [2, 3]
-    assert all(torch.equal(a, b) for a, b in zip(before[2], before[4], strict=True))
-    assert not all(torch.equal(a, b) for a, b in zip(before[4], before[5], strict=True))
+    assert list(log_of(trainer.out, "skipped")) == [3, 4]  # steps are counted from 1 there
+    assert equal(before[2], before[4])
+    assert not equal(before[4], before[5])
     assert json.loads((trainer.out / "best" / "training.json").read_text())["skipped"] == 2
+    assert "NaN" not in (trainer.out / "log.jsonl").read_text()
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_float16_skips_the_steps_whose_scale_was_too_high(data, tmp_path, optimizer):
+    """The scaler's first scales always overflow. Muon stepped all the same, and the weights were gone."""
+    config = TrainConfig(steps=6, batch_tokens=512, log_every=1, valid_tokens=1000, optimizer=optimizer, max_skips=0)
+    trainer = trainer_of(data, tmp_path / "run", config)
+    scaler = trainer.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    trainer.optimizer = AcceleratedOptimizer(trainer.optimizer.optimizer, device_placement=False, scaler=scaler)
+    trainer.accelerator._optimizers = [trainer.optimizer]
+    before = spoiling(trainer, {0: math.inf, 1: math.inf})
+    trainer.run()
+    assert trainer.progress.skipped == 2
+    assert scaler.get_scale() == 256  # halved twice
+    assert equal(before[0], before[2])
+    assert not equal(before[2], before[3])
+    assert all(p.isfinite().all() for p in trainer.model.parameters())
 
 
 def test_too_many_skips_end_the_run_with_the_batch_saved(data, tmp_path):
@@ -131,8 +164,34 @@ def test_too_many_skips_end_the_run_with_the_batch_saved(data, tmp_path):
     assert row["text"] in trainer.tokenizer.decode(trainer.train.tokens(row["story"]).tolist())
 
 
+def test_a_signal_in_the_last_validation_is_no_finished_run(data, tmp_path):
+    """The run was reported as done, without its best model; resumed, it must do what is left."""
+    trainer = trainer_of(data, tmp_path / "run", TrainConfig(steps=2, batch_tokens=512, valid_tokens=10**6))
+    nats = trainer._nats
+
+    def interrupted(batches):
+        trainer._interrupt.asked = True
+        return nats(batches)
+
+    trainer._nats = interrupted
+    trainer.run()
+    assert trainer.was_stopped
+    assert not (trainer.out / "best").exists()
+    again = trainer_of(data, tmp_path / "run", TrainConfig(steps=2, batch_tokens=512, valid_tokens=10**6))
+    again.resume(load_checkpoint(trainer.out)[0])
+    again.run()
+    assert not again.was_stopped
+    assert list(log_of(again.out, "valid_bits_per_byte")) == [2]
+    assert (again.out / "best").exists()
+
+
 @pytest.mark.parametrize(
-    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA"),
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ],
 )
 def test_out_of_memory_says_what_to_lower(data, tmp_path, error):
     trainer = trainer_of(data, tmp_path / "run", TrainConfig(steps=5, batch_tokens=512))
@@ -145,14 +204,16 @@ def test_out_of_memory_says_what_to_lower(data, tmp_path, error):
         trainer.run()
 
 
-def test_other_errors_are_not_taken_for_out_of_memory(data, tmp_path):
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), NotImplementedError("a bug"), RecursionError("a bug")])
+def test_other_errors_are_not_taken_for_out_of_memory(data, tmp_path, error):
+    """A failed compiler and a broken network card were told to lower batch_tokens."""
     trainer = trainer_of(data, tmp_path / "run", TrainConfig(steps=5, batch_tokens=512))
 
     def broken(*_):
-        raise RuntimeError("a bug")
+        raise error
 
     trainer.model.forward = broken
-    with pytest.raises(RuntimeError, match="a bug"):
+    with pytest.raises(type(error), match="a bug"):
         trainer.run()
 
 
@@ -191,7 +252,7 @@ def threads():
 )  # fmt: skip
 def test_two_processes_equal_accumulation_of_two(data, tmp_path, threads, shape, optimizer):
     """Two gloo processes on the CPU against one that accumulates: the same losses, step for step."""
-    more = ["--steps", "50", "--warmup-steps", "10", "--optimizer", optimizer]
+    more = ["--steps", "50", "--warmup-steps", "10", "--optimizer", optimizer, "--dropout", "0.1"]
     torch.set_num_threads(1)  # as each of the two has: kernels round otherwise when they divide otherwise
     single = train(data, tmp_path / "single", *more, "--accumulate", "2", shape=shape)
     launch(2, ["-m", "train.pretrain", *arguments(data, tmp_path / "double", *more, shape=shape)])
@@ -205,22 +266,34 @@ def test_two_processes_equal_accumulation_of_two(data, tmp_path, threads, shape,
 
 def test_a_sharded_run_equals_accumulation_of_two_and_can_go_on_unsharded(data, tmp_path):
     """FSDP: losses, validation, best model and checkpoint are those of a run that is not split."""
-    more = ["--warmup-steps", "2", "--sample-every", "5", "--valid-every", "6"]
-    single = train(data, tmp_path / "single", *more, "--steps", "16", "--accumulate", "2", "--save-every", "8")
+    more = [
+        "--warmup-steps",
+        "2",
+        "--sample-every",
+        "5",
+        "--valid-every",
+        "4",
+        "--decay-share",
+        "0",
+        "--dropout",
+        "0.1",
+    ]
+    single = train(data, tmp_path / "single", *more, "--steps", "12", "--accumulate", "2")
     script = tmp_path / "sharded.py"
     script.write_text(SHARDED)
     environment = {**FSDP, "PYTHONPATH": os.getcwd()}
     run = tmp_path / "sharded"
-    launch(2, [str(script), *arguments(data, run, *more, "--steps", "8")], **environment)
+    launch(2, [str(script), *arguments(data, run, *more, "--steps", "6")], **environment)
     assert log_of(run, "start")[0]["sharded"] is True
-    assert load_checkpoint(run)[0].progress.step == 8
-    launch(2, [str(script), *arguments(data, run, *more, "--steps", "12", "--resume")], **environment)
-    train(data, run, *more, "--steps", "16", "--accumulate", "2", "--resume")
-    # The rate falls with the budget, which differed while it was sharded: until then they are the same.
-    ours, theirs = log_of(single), log_of(run)
-    assert list(theirs) == list(range(1, 17))
-    assert [theirs[step] for step in range(1, 5)] == pytest.approx([ours[step] for step in range(1, 5)], abs=1e-5)
-    assert storygen.load(run / "best").model.config == storygen.load(single / "best").model.config
+    assert load_checkpoint(run)[0].progress.step == 6
+    launch(2, [str(script), *arguments(data, run, *more, "--steps", "9", "--resume")], **environment)
+    train(data, run, *more, "--steps", "12", "--accumulate", "2", "--resume")
+    for key, tolerance in (("loss", 1e-5), ("valid_bits_per_byte", 2e-5)):
+        ours, theirs = log_of(single, key), log_of(run, key)
+        assert {step: theirs[step] for step in ours} == pytest.approx(ours, abs=tolerance), key
+    ours, theirs = weights_of(single), weights_of(run)
+    assert all((ours[name] - theirs[name]).abs().max() < 1e-4 for name in ours)
+    assert storygen.load(run / "best").artifact.training["steps"] == 12
 
 
 @pytest.mark.parametrize(("budget", "steps"), [(["--tokens", "2000"], 5), (["--steps", "3"], 3)])
@@ -259,6 +332,14 @@ def test_a_resume_across_the_end_of_an_epoch(data, tales, tmp_path):
     assert load_checkpoint(cut)[0].progress.epoch == 2
     assert log_of(cut) == log_of(whole)
     assert same_weights(cut, whole)
+
+
+def test_accelerates_own_accumulation_is_turned_off(data, tmp_path, monkeypatch):
+    """With this variable set, for another project say, gradients were divided once more."""
+    plain = train(data, tmp_path / "plain", "--steps", "2")
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    other = train(data, tmp_path / "other", "--steps", "2")
+    assert log_of(other, "gradient_norm") == log_of(plain, "gradient_norm")
 
 
 def test_trackers_get_the_figures(data, tmp_path):

@@ -1,0 +1,78 @@
+"""What preparing a corpus has done, for people: report.md and a picture of the stories' lengths."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from storygen.data.clean import STEPS
+from storygen.data.cleaning import Counts
+
+FILE = "report.md"
+PICTURE = "lengths.png"
+MEANING = {
+    "empty": "nothing was left",
+    "short": "fewer words than min_words",
+    "long": "more words than max_words",
+    "letters": "too small a share of letters",
+    "banned": "a banned word or phrase",
+    "language": "another language",
+    "repetition": "lines or runs of words repeat (Gopher rules)",
+    "duplicate": "has come before",
+    "in validation": "is a validation story, or nearly",
+}
+
+
+def write_report(folder: Path, manifest: dict[str, Any], counts: Counts) -> None:
+    """Writes report.md and lengths.png into the folder of a packed corpus."""
+    (folder / FILE).write_text("\n".join(_lines(manifest, counts)) + "\n", encoding="utf-8")
+    _draw_lengths(folder / PICTURE, counts.words)
+
+
+def _lines(manifest: dict[str, Any], counts: Counts) -> list[str]:
+    lines = ["# What was prepared", "", "| input | stories | unusable | repaired |", "|---|---|---|---|"]
+    for file in manifest["files"]:
+        lines.append(f"| {file['file']} | {file['stories']:,} | {file['skipped']:,} | {file['repaired']:,} |")
+    problems = [example for file in manifest["files"] for example in file["examples"]]
+    lines += ["", *(f"* {_quoted(problem)}" for problem in problems)] if problems else []
+    lines += [
+        "",
+        f"Read {counts.read:,} stories, kept {counts.kept:,} with {counts.characters / 1e6:,.2f} M characters.",
+        "",
+    ]
+    lines += ["| cleaning step, in this order | stories changed |", "|---|---|"]
+    lines += [f"| {step} | {counts.changed[step]:,} |" for step in STEPS]
+    lines += ["", "| dropped because | stories | share |", "|---|---|---|"]
+    for rule, meaning in MEANING.items():
+        lines.append(
+            f"| {rule}: {meaning} | {counts.dropped[rule]:,} | {counts.dropped[rule] / max(1, counts.read):.2%} |"
+        )
+    for rule, examples in counts.examples.items():
+        lines += ["", f"Dropped as {rule}:", "", *(f"> {_quoted(example) or '(nothing)'}\n>" for example in examples)]
+    lines += ["", "| split | stories | MB of text | tokens | bytes a token |", "|---|---|---|---|---|"]
+    for name, split in manifest["splits"].items():
+        ratio = split["bytes"] / max(1, split["tokens"])
+        lines.append(
+            f"| {name} | {split['stories']:,} | {split['bytes'] / 1e6:,.2f} | {split['tokens']:,} | {ratio:.2f} |"
+        )
+    tokenizer = manifest["tokenizer"]
+    lines += ["", f"Tokenizer: {tokenizer['kind']} of {tokenizer['vocab_size']:,}. Split {manifest['split']}.", ""]
+    return [*lines, f"![Lengths of the kept stories]({PICTURE})"]
+
+
+def _quoted(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def _draw_lengths(path: Path, words: Counter[int]) -> None:
+    import matplotlib  # slow to import
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    sizes = range(min(words, default=0), max(words, default=0) + 1)
+    figure, axes = pyplot.subplots(figsize=(8, 3.5), layout="constrained")
+    axes.bar([str(2 ** max(0, size - 1)) for size in sizes], [words[size] for size in sizes], color="tab:blue")
+    axes.set_xlabel("words, from this number to the next")
+    axes.set_ylabel("stories")
+    figure.savefig(path, dpi=100)
+    pyplot.close(figure)

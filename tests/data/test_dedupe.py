@@ -1,0 +1,87 @@
+import random
+
+import numpy as np
+import pytest
+
+from storygen.data.dedupe import SeenStories, exact_key, shingles, signature
+
+
+def story(seed, count=200):
+    draw = random.Random(seed)
+    return " ".join(f"word{draw.randrange(500)}" for _ in range(count))
+
+
+def changed(text, share, seed=9):
+    """The text with a share of its words replaced."""
+    draw = random.Random(seed)
+    return " ".join("other" if draw.random() < share else word for word in text.split())
+
+
+@pytest.fixture
+def seen(tmp_path):
+    base = SeenStories(tmp_path / "seen.db")
+    yield base
+    base.close()
+
+
+def add(seen, name, text):
+    seen.add(name, exact_key(text), signature(text))
+
+
+def find(seen, text):
+    return seen.find(exact_key(text), signature(text))
+
+
+def test_shingles():
+    assert shingles("One, two -- THREE four five six!") == {b"one two three four five", b"two three four five six"}
+    assert shingles("Short.") == {b"short"}
+    assert shingles("") == {b""}
+
+
+def test_signatures_estimate_the_share_of_equal_shingles():
+    one = story(1)
+    for share in (0.0, 0.01, 0.05):
+        other = changed(one, share)
+        first, second = shingles(one), shingles(other)
+        exact = len(first & second) / len(first | second)
+        assert np.mean(signature(one) == signature(other)) == pytest.approx(exact, abs=0.2)
+    assert np.mean(signature(one) == signature(story(2))) < 0.1
+
+
+def test_case_marks_and_spaces_make_no_other_story(seen):
+    add(seen, "first", "The fox, said she, is HERE.")
+    assert find(seen, 'the fox said she:\n"is here"') == "first"
+    assert find(seen, "The fox, said she, is there.") == ""
+
+
+def test_near_copies_are_found_and_other_stories_are_not(seen):
+    for number in range(50):
+        add(seen, str(number), story(number))
+    assert find(seen, changed(story(7), 0.01)) == "7"
+    assert find(seen, story(7) + " and an end that is new") == "7"
+    assert find(seen, changed(story(7), 0.3)) == ""
+    assert find(seen, story(99)) == ""
+
+
+def test_exact_only(tmp_path):
+    seen = SeenStories(tmp_path / "seen.db", threshold=None)
+    seen.add("a", exact_key(story(1)), None)
+    assert seen.find(exact_key(story(1)), None) == "a"
+    assert seen.find(exact_key(changed(story(1), 0.01)), None) == ""
+
+
+def test_what_was_kept_is_found_again_and_nothing_else(tmp_path):
+    """After an interruption the stories of the unfinished shard are read again: they must not be their own copies."""
+    first = SeenStories(tmp_path / "seen.db")
+    add(first, "a", story(1))
+    add(first, "b", story(2))
+    first.commit()
+    add(first, "c", story(3))
+    first.close()
+    counted = SeenStories(tmp_path / "seen.db", keep=9)
+    assert len(counted) == 2
+    counted.close()
+    again = SeenStories(tmp_path / "seen.db", keep=1)
+    assert len(again) == 1
+    assert find(again, changed(story(1), 0.01)) == "a"
+    assert find(again, story(2)) == ""

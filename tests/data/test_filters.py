@@ -1,0 +1,111 @@
+import pytest
+
+from storygen.data.filters import FilterConfig, Filters, language_of, letter_share, repeats_itself
+from storygen.errors import StorygenError
+
+STORY = (
+    "A fox and a hen lived on two sides of one river, and every evening the fox came down to the water and asked her "
+    "whether she would not like to see his house. She never did. One winter the river froze, and he walked over."
+)
+GERMAN = (
+    "Ein Fuchs und eine Henne wohnten an den beiden Ufern eines Flusses, und jeden Abend kam der Fuchs ans Wasser und "
+    "fragte sie, ob sie nicht sein Haus sehen wolle. Sie wollte nie."
+)
+
+
+def repeats(text):
+    return repeats_itself(text, text.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        (STORY, ""),
+        ("Too short.", "short"),
+        ("word " * 51, "long"),
+        ("12 34 56 78 ab 90 12 34 56 78 90 -- ** ..", "letters"),
+        (GERMAN, "language"),
+        ("She said no. " * 10, "repetition"),
+        (STORY.replace("hen", "dirty  word"), "banned"),
+    ],
+)
+def test_each_rule_has_its_name(tmp_path, text, rule):
+    (tmp_path / "banned.txt").write_text("# a comment\nDirty word\n\n")
+    filters = Filters(FilterConfig(max_words=50, banned_words=str(tmp_path / "banned.txt"), min_words=3))
+    assert filters.reason(text) == rule
+
+
+def test_what_is_off_drops_nothing():
+    off = FilterConfig(min_words=0, min_letters=0.0, language="", repetition=False)
+    assert Filters(off).reason("1 " * 100) == ""
+
+
+def test_banned_words_are_whole_words():
+    """'ass' must not drop every story with grass in it."""
+    import tempfile
+
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write("grass snake\nriv\n")
+        file.flush()
+        filters = Filters(FilterConfig(banned_words=file.name))
+    assert filters.reason(STORY) == ""
+    assert filters.reason(STORY + " A Grass\nSnake slept.") == "banned"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"language": "xx"}, "language 'xx' is unknown; known: ace, af, "),
+        ({"banned_words": "none.txt"}, r"banned_words none\.txt cannot be read"),
+        ({"min_letters": 2}, "min_letters is 2"),
+    ],
+)
+def test_bad_settings(changes, message):
+    with pytest.raises(StorygenError, match=message):
+        Filters(FilterConfig(**changes))
+
+
+def test_letters():
+    assert letter_share("ab 1!") == pytest.approx(0.5)
+    assert letter_share("  ") == 0
+
+
+def test_the_builtin_tales_are_all_kept(tales):
+    """Real stories, with refrains and dialogue, are the ones a rule must not touch."""
+    filters = Filters(FilterConfig())
+    assert [filters.reason(text) for text in tales] == [""] * len(tales)
+    assert {language_of(text) for text in tales} == {"en"}
+
+
+def words(count, start=0):
+    return [f"w{number}" for number in range(start, start + count)]
+
+
+def test_repeated_lines():
+    lines = [" ".join(words(5, 10 * n)) for n in range(10)]
+    assert not repeats("\n".join(lines))
+    assert not repeats("\n".join([*lines, "the end", "the end"]))
+    assert repeats("\n".join([*lines, *lines[:6]]))  # 6 of 16 lines have come before
+    assert repeats("\n".join([*lines, " ".join(words(20, 200)), " ".join(words(20, 200))]))
+
+
+@pytest.mark.parametrize("length", [2, 3, 4])
+def test_the_commonest_run(length):
+    """The share of the characters that the commonest run of words covers, against the table's limit."""
+    limit = {2: 0.20, 3: 0.18, 4: 0.16}[length]
+    run = ["abcd"] * (length - 1) + ["efgh"]
+    for share, expected in ((limit - 0.04, False), (limit + 0.04, True)):
+        count = round(share * 200 / length)
+        filler = iter(f"{number:04d}" for number in range(200))
+        text = []
+        for _ in range(count):
+            text += [*run, *(next(filler) for _ in range(200 // count - length))]
+        assert (repeats(" ".join(text))) is expected, share
+
+
+def test_runs_that_come_again_count_once():
+    """Overlapping runs must not count a character twice, or two equal sentences would drop a page."""
+    once = words(200)
+    assert not repeats(" ".join(once + once[:10]))
+    assert not repeats(" ".join(once + once[:24]))  # 11 % covered: the limit for runs of ten is 10 % ...
+    assert repeats(" ".join(once + once[:40]))
