@@ -3,6 +3,9 @@
 The work is done in two stages, cleaning and packing, in a folder beside --out that takes its place when it is whole. An
 interrupted run goes on where it was when the same command is given again. report.md, next to the shards, tells what
 happened to the stories.
+
+`python -m train.prepare compare-tokenizers` shows kinds and sizes side by side, `python -m train.prepare merge` makes
+one corpus of parts that --only-shard has made.
 """
 
 import argparse
@@ -21,13 +24,15 @@ from storygen.cli import Parser, add_settings, run, settings_in
 from storygen.data.clean import CleanConfig
 from storygen.data.cleaning import CleaningConfig, Counts, DedupeConfig, Input, State, clean_all
 from storygen.data.filters import FilterConfig
+from storygen.data.merge import merge_parts, part_folder
 from storygen.data.pack import write_manifest
 from storygen.data.packing import PackConfig, pack_all
 from storygen.data.report import FILE as REPORT
 from storygen.data.report import write_report
-from storygen.data.sources import KINDS, parse_source
+from storygen.data.sources import KINDS, named_inputs
 from storygen.errors import StorygenError
 from storygen.folders import LOCK, clear, locked, output_folder
+from train import compare_tokenizers
 
 SETTINGS = "settings.json"
 PACKED = "packed"
@@ -39,6 +44,10 @@ WORTH_PROCESSES = 10_000_000
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command line."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] in COMMANDS:
+        COMMANDS[argv[0]](argv[1:])
+        return
     arguments = _parser().parse_args(argv)
     config = PackConfig.from_dict(settings_in(arguments, PackConfig))
     cleaning = CleaningConfig(
@@ -48,6 +57,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         SHARD_CHARACTERS,
     )
     inputs = _inputs(arguments)
+    if arguments.only_shard:
+        inputs, arguments.out = _part(arguments, inputs)
+        if any(each.split == "known" for each in inputs):
+            config = config.replace(valid_fraction=0.0)  # the first part packs the validation files
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
     out = output_folder(arguments.out, arguments.overwrite, ("manifest.json",), [i.path for i in inputs if i.path])
     work = out.with_name(out.name + ".unfinished")
     with locked(work):
@@ -126,8 +140,8 @@ def _identity(inputs: list[Input]) -> list[Any]:
 
 def _inputs(arguments: argparse.Namespace) -> list[Input]:
     """Validation first, so that training stories can be compared with it."""
-    valid = [each for text in arguments.valid for each in _named(text, "valid")]
-    train = [each for text in [*arguments.source, *arguments.input] for each in _named(text, "train")]
+    valid = named_inputs(arguments.valid, "valid")
+    train = named_inputs([*arguments.source, *arguments.input], "train")
     valid += [each for each in train if each.split == "valid"]
     held_out = {each.path.resolve() for each in valid if each.path}
     kept = [each for each in train if each.split == "train" and not (each.path and each.path.resolve() in held_out)]
@@ -141,11 +155,36 @@ def _inputs(arguments: argparse.Namespace) -> list[Input]:
     return valid + kept
 
 
-def _named(text: str, split: str) -> list[Input]:
-    """The inputs that a word of --input, --valid or --source names: a source, or else a path."""
-    if text.partition(":")[0].partition("?")[0].partition("@")[0] in KINDS and not Path(text).exists():
-        return parse_source(text, split)
-    return parse_source(f"files:{text}", split)
+def _part(arguments: argparse.Namespace, inputs: list[Input]) -> tuple[list[Input], Path]:
+    """One part of the inputs, and its folder. Validation stories are packed in the first and known in all."""
+    number, slash, of = arguments.only_shard.partition("/")
+    if not slash or not number.isdecimal() or not of.isdecimal() or int(number) >= int(of):
+        raise StorygenError(f"--only-shard {arguments.only_shard}: write it as 0/4 to 3/4")
+    if not arguments.reuse_tokenizer:
+        raise StorygenError("--only-shard needs --reuse-tokenizer FILE, as all parts must have the same tokenizer")
+    number, of = int(number), int(of)
+    valid = [
+        dataclasses.replace(each, split="known" if number else "valid") for each in inputs if each.split == "valid"
+    ]
+    train = [each for each in inputs if each.split == "train"][number::of]
+    if not train:
+        raise StorygenError(
+            f"part {number} of {of} has nothing to do; divide into fewer parts, or the input into more files"
+        )
+    return valid + train, part_folder(arguments.out, number, of)
+
+
+def merge(argv: Sequence[str]) -> None:
+    """Runs `python -m train.prepare merge FOLDER`."""
+    parser = Parser(prog="python -m train.prepare merge", description="Makes one corpus of the parts in a folder.")
+    parser.add_argument("out", type=Path, help="the --out of the parts")
+    out = parser.parse_args(argv).out
+    if not out.is_dir():
+        raise StorygenError(f"{out} is not a folder")
+    _print_summary(out, merge_parts(out))
+
+
+COMMANDS = {"merge": merge, "compare-tokenizers": compare_tokenizers.main}
 
 
 def _workers(arguments: argparse.Namespace, inputs: list[Input]) -> int:
@@ -162,7 +201,7 @@ def _print_summary(out: Path, manifest: dict[str, Any]) -> None:
             counts = ", ".join(f"{report[key]:,} {key}" for key in ("skipped", "repaired") if report[key])
             print(f"{report['file']}: {report['stories']:,} stories read, {counts}")
             print("".join(f"  {example}\n" for example in report["examples"]), end="")
-    counts = manifest["cleaning"]
+    counts = manifest.get("cleaning", {"dropped": {}})
     if counts["dropped"]:
         print(
             "dropped: "
@@ -194,6 +233,9 @@ def _parser() -> Parser:
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--overwrite", action="store_true", help="replace --out if it exists")
     parser.add_argument("--reuse-tokenizer", type=Path, metavar="FILE", help="a tokenizer.json instead of training one")
+    parser.add_argument(
+        "--only-shard", metavar="I/N", help="prepare part I, from 0, of N parts of the input files; then `merge` them"
+    )
     parser.add_argument("--workers", type=int, help="processes (default: one for each core; 0: all in one)")
     for config in (PackConfig, CleanConfig, FilterConfig, DedupeConfig):
         add_settings(parser, config)

@@ -1,7 +1,12 @@
-"""Batches for training: windows that never cross a story, grouped by length so that little is padding.
+"""Batches for training: windows over the token shards, grouped by length so that little is padding.
 
-A window of n + 1 tokens gives n predictions. A story longer than the context is cut into windows of nearly equal length
-which overlap by one token, so each token is predicted exactly once an epoch.
+A window of n + 1 tokens gives n predictions. How windows lie is told by the corpus:
+
+story    no window crosses a story; one that is longer than the context is cut into windows of nearly equal length
+packed   windows follow each other through a shard, across the ends of stories: there is no padding at all
+sliding  as packed, but a window begins every `stride` tokens, so that each token is predicted several times
+
+In the first two a window begins with the last token of the one before, so each token is predicted exactly once.
 """
 
 from dataclasses import dataclass
@@ -22,10 +27,10 @@ POOL = 64
 
 @dataclass(frozen=True)
 class Windows:
-    """Where every window of a split begins and how many predictions it holds."""
+    """Where every window of a split begins, in its shard, and how many predictions it holds."""
 
-    story: np.ndarray
-    first: np.ndarray
+    shard: np.ndarray
+    start: np.ndarray
     length: np.ndarray
     context_length: int
     """No window is longer, and none is padded beyond it."""
@@ -35,18 +40,31 @@ class Windows:
         return min(-(-int(self.length[window]) // WIDTH_STEP) * WIDTH_STEP, self.context_length)
 
     def __len__(self) -> int:
-        return len(self.story)
+        return len(self.start)
 
 
-def cut_windows(story_lengths: np.ndarray, context_length: int) -> Windows:
-    """The windows of stories with these token counts, at most `context_length` predictions each."""
-    predictions = story_lengths - 1
+def cut_windows(stories: PackedStories, context_length: int) -> Windows:
+    """The windows of a split as its corpus wants them, at most `context_length` predictions each."""
+    kind = stories.chunking["kind"]
+    if kind == "story":
+        return _windows_in_stories(stories, context_length)
+    stride = context_length if kind == "packed" else min(stories.chunking["stride"], context_length)
+    predictions = stories.shard_tokens - 1
+    # The last window of a shard may be short, but when windows overlap it would only repeat.
+    counts = -(-np.maximum(predictions - (context_length - stride), 1) // stride)
+    shard = np.repeat(np.arange(len(counts)), counts)
+    start = (np.arange(len(shard)) - np.repeat(np.cumsum(counts) - counts, counts)) * stride
+    return Windows(shard, start, np.minimum(context_length, predictions[shard] - start), context_length)
+
+
+def _windows_in_stories(stories: PackedStories, context_length: int) -> Windows:
+    predictions = stories.length - 1
     pieces = -(-predictions // context_length)
-    story = np.repeat(np.arange(len(story_lengths)), pieces)
+    story = np.repeat(np.arange(len(predictions)), pieces)
     piece = np.arange(len(story)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
     first = predictions[story] * piece // pieces[story]
     last = predictions[story] * (piece + 1) // pieces[story]
-    return Windows(story, first, last - first, context_length)
+    return Windows(stories.shard[story], stories.start[story] + first, last - first, context_length)
 
 
 def epoch_batches(windows: Windows, batch_tokens: int, seed: int, epoch: int) -> list[np.ndarray]:
@@ -86,7 +104,7 @@ def collate(stories: PackedStories, windows: Windows, batch: np.ndarray) -> tupl
     targets = torch.full((len(batch), width), IGNORED)
     for row, window in enumerate(batch):
         length = int(windows.length[window])
-        tokens = stories.tokens(int(windows.story[window]), int(windows.first[window]), length + 1)
+        tokens = stories.read(int(windows.shard[window]), int(windows.start[window]), length + 1)
         tokens = torch.from_numpy(tokens)
         inputs[row, :length] = tokens[:-1]
         targets[row, :length] = tokens[1:]

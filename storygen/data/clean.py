@@ -39,6 +39,11 @@ _BOILERPLATE = re.compile(
     r"|^[ \t]*(?:copyright|\(c\)|©)[ \t][^\n]{0,200}$",
     re.IGNORECASE | re.MULTILINE,
 )
+_SUSPECT = (
+    "rights reserved", "isbn", "gutenberg", "transcriber", "privacy policy", "terms of", "click here", "subscribe",
+    "follow me", "follow us", "copyright", "(c)", "\u00a9",
+)  # fmt: skip
+"""A text without any of these has no such line; looking for them is faster."""
 _SPACES = re.compile(r"[^\S\n]+")
 _BLANK_LINES = re.compile(r"\n{3,}")
 _NARROWEST, _WIDEST = 50, 110
@@ -77,7 +82,8 @@ def drop_markup(text: str) -> str:
 
 def drop_boilerplate(text: str) -> str:
     """Without the lines of publishers and web pages: rights, ISBN, transcriber's notes, calls to subscribe."""
-    return _BOILERPLATE.sub("", text)
+    lower = text.lower()
+    return _BOILERPLATE.sub("", text) if any(word in lower for word in _SUSPECT) else text
 
 
 def unwrap(text: str) -> str:
@@ -104,7 +110,9 @@ def _unwrap_paragraph(paragraph: str) -> str:
 
 def tidy_spaces(text: str) -> str:
     """Single spaces, none at the end of a line, at most one empty line."""
-    text = _SPACES.sub(" ", text).replace(" \n", "\n").replace("\n ", "\n")
+    if "  " in text or "\t" in text or not text.isascii() or "\x0b" in text or "\x0c" in text or "\r" in text:
+        text = _SPACES.sub(" ", text)
+    text = text.replace(" \n", "\n").replace("\n ", "\n")
     return _BLANK_LINES.sub("\n\n", text).strip()
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from storygen.config import Config, option, read_json, write_json
 from storygen.data.clean import CleanConfig, clean
-from storygen.data.dedupe import SeenStories, exact_key, signature
+from storygen.data.dedupe import SeenStories, exact_key, signature, words_of
 from storygen.data.filters import FilterConfig, Filters
 from storygen.data.story import ReadReport, Story
 
@@ -61,6 +61,7 @@ class Input:
     stories: Callable[[ReadReport], Iterator[Story]]
     times: int = 1
     split: str = "train"
+    """`train`, `valid`, or `known` for validation stories that another part of the corpus packs."""
     path: Path | None = None
     """The file, if it is one."""
 
@@ -108,6 +109,8 @@ class State:
     """Number of the input that is being read."""
     stories: int = 0
     """Stories of it that have been read."""
+    remembered: int = 0
+    """Stories that later ones are compared with."""
     counts: Counts = field(default_factory=Counts)
     reports: list[dict[str, Any]] = field(default_factory=list)
     finished: bool = False
@@ -142,8 +145,9 @@ class Cleaner:
         reason = self._filters.reason(text) if text else "empty"
         if reason == "empty" or config.dedupe.duplicates == "keep":
             return Cleaned(story, reason, tuple(changed))
-        signed = signature(text) if config.dedupe.duplicates == "near" else None
-        return Cleaned(story, reason, tuple(changed), exact_key(text), signed)
+        words = words_of(text)
+        signed = signature(words) if config.dedupe.duplicates == "near" else None
+        return Cleaned(story, reason, tuple(changed), exact_key(words), signed)
 
 
 _cleaner: Cleaner
@@ -203,16 +207,19 @@ class _Shards:
         counts.read += 1
         counts.changed.update(each.changed)
         # All validation stories stay: figures on them must not depend on these settings.
-        is_valid = source.split == "valid"
+        is_valid = source.split != "train"
         reason = each.reason if each.reason == "empty" or not is_valid else ""
         if not reason and self._seen is not None:
             name = "" if is_valid else self._seen.find(each.key, each.signed)
-            reason = {"": "", "valid": "in validation"}.get(name, "duplicate")
+            reason = {"": "", "train": "duplicate"}.get(name, "in validation")
         if reason:
             counts.drop(reason, text)
             return
         if self._seen is not None:
             self._seen.add(source.split, each.key, each.signed)
+            self._state.remembered += 1
+        if source.split == "known":
+            return
         counts.kept += 1
         counts.characters += len(text)
         counts.words[len(text.split()).bit_length()] += 1
@@ -243,7 +250,7 @@ class _Shards:
         if self._config.duplicates == "keep":
             return None
         threshold = self._config.similarity if self._config.duplicates == "near" else None
-        return SeenStories(self._work / SEEN, threshold, keep=self._state.counts.kept)
+        return SeenStories(self._work / SEEN, threshold, keep=self._state.remembered)
 
 
 def _load_state(work: Path) -> State:

@@ -21,7 +21,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Shard:
-    """One pair of files, and what must be in them."""
+    """One pair of files, and what must be in them. The name may lie in a folder of the corpus."""
 
     file: str
     stories: int
@@ -89,6 +89,8 @@ class PackedStories:
                 raise TypeError("sizes must be whole numbers")
         except (KeyError, TypeError) as error:
             raise StorygenError(f"{directory / 'manifest.json'} is damaged: {error}; run train.prepare again") from None
+        self.chunking: dict[str, Any] = self.manifest.get("chunking", {"kind": "story"})
+        """How windows lie in it; see `batches`."""
         self.vocab_size: int = self.manifest["tokenizer"]["vocab_size"]
         self.fingerprint: str = self.manifest["tokenizer"]["fingerprint"]
         if not shards:
@@ -97,6 +99,7 @@ class PackedStories:
         self._tokens = [_map(directory / f"{s.file}.bin", dtype, s.tokens) for s in shards]
         indexes = [_map(directory / f"{s.file}.idx", np.dtype(np.int64), 2 * s.stories) for s in shards]
         self.shard = np.concatenate([np.full(s.stories, i, dtype=np.int32) for i, s in enumerate(shards)])
+        self.shard_tokens = np.array([s.tokens for s in shards])
         self.start = np.concatenate([index[0::2] for index in indexes])
         self.text_bytes = np.concatenate([index[1::2] for index in indexes])
         ends = [np.append(index[2::2], s.tokens) for index, s in zip(indexes, shards, strict=True)]
@@ -111,13 +114,17 @@ class PackedStories:
         """Another process opens the files anew; to copy the maps would be to send the corpus."""
         return PackedStories, self._opened
 
-    def tokens(self, story: int, first: int = 0, count: int | None = None) -> np.ndarray:
-        """Tokens `first` to `first + count` of a story as int64."""
-        start, length = int(self.start[story]), int(self.length[story])
-        last = length if count is None else min(first + count, length)
-        tokens = self._tokens[self.shard[story]][start + first : start + last].astype(np.int64)
+    def tokens(self, story: int) -> np.ndarray:
+        """The tokens of a story as int64."""
+        return self.read(int(self.shard[story]), int(self.start[story]), int(self.length[story]))
+
+    def read(self, shard: int, start: int, count: int) -> np.ndarray:
+        """So many tokens of a shard as int64."""
+        tokens = self._tokens[shard][start : start + count].astype(np.int64)
         if tokens.max(initial=0) >= self.vocab_size:
-            raise StorygenError(f"story {story} has token {tokens.max()} of {self.vocab_size}: its shard is damaged")
+            raise StorygenError(
+                f"shard {shard} has token {tokens.max()} of {self.vocab_size}: it is damaged; run train.prepare again"
+            )
         return tokens
 
     def __iter__(self) -> Iterator[np.ndarray]:

@@ -12,23 +12,27 @@ import os
 import random
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from storygen.config import Config, option, read_json, write_json
+from storygen.data.chunk import continued, join_up, sentences
 from storygen.data.cleaning import map_in_order
-from storygen.data.pack import ShardWriter
+from storygen.data.pack import ShardWriter, token_dtype
 from storygen.data.prompts import Keywords, draw_prompt
 from storygen.data.story import Story
 from storygen.errors import StorygenError
 from storygen.tokenizers import KINDS, Tokenizer, load_tokenizer, train_tokenizer, well_formed
+from storygen.tokenizers.figures import measure_tokenizer
 
 FEW_SOURCES = 20
 """With fewer sources than this, one of them could be most of the text: single stories are split instead."""
 BATCH = 256
 """Stories that are encoded together."""
+FIT_STORIES = 200
+"""On so many stories the tokenizer's figures are measured."""
 SPLITS = ("train", "valid")
 
 
@@ -40,7 +44,20 @@ class PackConfig(Config):
     vocab_size: int = option(4096, "Its number of tokens, the special ones included.", low=8, high=1_000_000)
     valid_fraction: float = option(0.05, "Share of the stories held out when no --valid is given.", low=0.0, high=0.9)
     sample_mb: int = option(20, "Millions of characters that tokenizer and keywords are learnt from.", low=1)
+    chunking: str = option(
+        "story",
+        "How training windows lie: within stories, through all of the text, or through it with an overlap.",
+        choices=("story", "packed", "sliding"),
+    )
+    piece_tokens: int | None = option(
+        None, "story: cut training stories that have more tokens at sentence ends; the pieces keep the title.", low=16
+    )
+    stride: int = option(64, "sliding: tokens from the beginning of one window to that of the next.", low=1)
     seed: int = option(0, "Draws the form of each story's prompt.", low=0)
+
+    def check(self) -> None:
+        if self.piece_tokens is not None and self.chunking != "story":
+            self.refuse("piece_tokens", "it goes with chunking story only")
 
 
 class Sample:
@@ -136,11 +153,21 @@ class Task:
         return f"{self.turn:02d}-{self.number:05d}"
 
 
+@dataclass(frozen=True)
+class Piece:
+    """What becomes one entry of a token shard."""
+
+    text: str
+    prompt: str
+    split: str
+    ends: bool = True
+
+
 class Packer:
     """Packs tasks; what a process needs."""
 
-    def __init__(self, out: Path, keywords: Keywords, split: Split, seed: int) -> None:
-        self._out, self._keywords, self._split, self._seed = out, keywords, split, seed
+    def __init__(self, out: Path, keywords: Keywords, split: Split, config: PackConfig) -> None:
+        self._out, self._keywords, self._split, self._config = out, keywords, split, config
         self._tokenizer = load_tokenizer(out / "tokenizer.json")
 
     def __call__(self, task: Task) -> dict[str, Any]:
@@ -154,10 +181,13 @@ class Packer:
         fingerprint = hashlib.sha256()
         stories = self._stories(task)
         while batch := list(itertools.islice(stories, BATCH)):
-            prompts = [self._prompt(story, task.turn) if split == "train" else "" for story, split in batch]
-            texts = self._tokenizer.encode_batch([story.text for story, _ in batch])
-            for (story, split), text, prompt in zip(batch, texts, self._tokenizer.encode_batch(prompts), strict=True):
-                writers[split].add(self._tokenizer.framed(text, prompt), len(story.text.encode()))
+            pieces = [piece for story, split in batch for piece in self._pieces(story, split, task.turn)]
+            texts = self._tokenizer.encode_batch([piece.text for piece in pieces])
+            prompts = self._tokenizer.encode_batch([piece.prompt for piece in pieces])
+            for piece, text, prompt in zip(pieces, texts, prompts, strict=True):
+                tokens = self._tokenizer.framed(text, prompt)
+                writers[piece.split].add(tokens if piece.ends else tokens[:-1], len(piece.text.encode()))
+            for story, split in batch:
                 fingerprint.update(json.dumps([split, story.title, story.prompt, story.text]).encode())
         for writer in writers.values():
             writer.finish()
@@ -177,8 +207,23 @@ class Packer:
             if task.turn == 0 or (split == "train" and clean.times > task.turn):
                 yield clean.story, split
 
-    def _prompt(self, story: Story, turn: int) -> str:
-        return draw_prompt(story, self._keywords, random.Random(f"{self._seed} {turn} {_hash(story.text)}"))
+    def _pieces(self, story: Story, split: str, turn: int) -> Iterator[Piece]:
+        """The story as it is packed: whole, or as several pieces of which only the last has an end."""
+        if split == "valid":
+            yield Piece(story.text, "", split)
+            return
+        prompt = draw_prompt(story, self._keywords, random.Random(f"{self._config.seed} {turn} {_hash(story.text)}"))
+        limit = self._config.piece_tokens
+        if limit is None or len(story.text) <= limit:  # a token has a character at least
+            yield Piece(story.text, prompt, split)
+            return
+        parts = sentences(story.text)
+        room = limit - len(self._tokenizer.encode(continued(story.title or prompt))) - 3  # the special tokens
+        sizes = map(len, self._tokenizer.encode_batch(parts))
+        pieces = join_up(parts, list(sizes), max(1, room))
+        for number, text in enumerate(pieces):
+            head = continued(story.title) if number else prompt
+            yield Piece(text, head, split, ends=number == len(pieces) - 1)
 
 
 _packer: Packer
@@ -209,7 +254,7 @@ def pack_all(
     for text in texts:
         keywords.learn(text)
     tasks = [Task(number, turn, clean) for turn in range(turns) for number, clean in enumerate(shards)]
-    settings = (out, keywords, split, config.seed)
+    settings = (out, keywords, split, config)
     packed = []
     if workers:
         with ProcessPoolExecutor(workers, get_context("spawn"), _start, settings) as pool:
@@ -223,18 +268,37 @@ def pack_all(
     splits = {name: _sum(part["splits"][name] for part in packed) for name in SPLITS}
     if not splits["train"]["shards"]:
         raise StorygenError("every story fell into the validation split; lower --valid-fraction or add text")
+    chunking: dict[str, Any] = {"kind": config.chunking}
+    if config.chunking == "sliding":
+        chunking["stride"] = config.stride
+    if config.piece_tokens is not None:
+        chunking["piece_tokens"] = config.piece_tokens
     has_valid = split.below == 0 and splits["valid"]["stories"]
     return {
+        "dtype": token_dtype(tokenizer.vocab_size).name,
         "tokenizer": {
             "kind": tokenizer.kind,
             "vocab_size": tokenizer.vocab_size,
             "fingerprint": tokenizer.fingerprint,
             "lossless": tokenizer.lossless,
         },
+        "tokenizer_fit": _fit(tokenizer, shards, split),
         "fingerprint": hashlib.sha256("".join(part["fingerprint"] for part in packed).encode()).hexdigest(),
+        "chunking": chunking,
         "split": "by file" if has_valid else "by source" if split.by_source else "by story",
         "splits": splits,
     }
+
+
+def _fit(tokenizer: Tokenizer, shards: list[Path], split: Split) -> dict[str, float]:
+    """How the tokenizer fits the validation stories, or the first ones where there are none."""
+    stories = itertools.chain.from_iterable(map(read_clean, shards))
+    held_out = (c for c in stories if c.split == "valid" or (split.below and split.of(c.story) == "valid"))
+    texts = [clean.story.text for clean in itertools.islice(held_out, FIT_STORIES)]
+    if not texts:
+        first = itertools.chain.from_iterable(map(read_clean, shards))
+        texts = [clean.story.text for clean in itertools.islice(first, FIT_STORIES)]
+    return {name: round(value, 5) for name, value in asdict(measure_tokenizer(tokenizer, texts)).items()}
 
 
 def _told(result: dict[str, Any], task: Task, progress: Callable[[int], None]) -> dict[str, Any]:

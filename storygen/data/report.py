@@ -55,7 +55,13 @@ def _lines(manifest: dict[str, Any], counts: Counts) -> list[str]:
             f"| {name} | {split['stories']:,} | {split['bytes'] / 1e6:,.2f} | {split['tokens']:,} | {ratio:.2f} |"
         )
     tokenizer = manifest["tokenizer"]
-    lines += ["", f"Tokenizer: {tokenizer['kind']} of {tokenizer['vocab_size']:,}. Split {manifest['split']}.", ""]
+    fits = manifest["tokenizer_fit"]
+    fit = (
+        f"{fits['bytes_per_token']:.2f} bytes a token, {fits['whole_words']:.0%} of the words whole, "
+        f"{fits['unknown']:.3%} of the characters unknown"
+    )
+    lines += ["", f"Tokenizer: {tokenizer['kind']} of {tokenizer['vocab_size']:,}: {fit}.", ""]
+    lines += [f"Split {manifest['split']}; windows for training lie by {manifest['chunking']}.", ""]
     return [*lines, f"![Lengths of the kept stories]({PICTURE})"]
 
 

@@ -7,7 +7,8 @@ hub:user/name?split=train&text=story            a dataset on the Hub
 tinystories  writingprompts  bookcorpus         datasets whose columns are known here
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -54,6 +55,15 @@ def parse_source(text: str, split: str = "train") -> list[Input]:
     except StorygenError as error:
         raise StorygenError(f"source {text!r}: {error}") from None
     return [Input(body, source.stories, times, split)]
+
+
+def named_inputs(texts: Iterable[str], split: str) -> list[Input]:
+    """The inputs that some words name: sources, or else paths."""
+    inputs = []
+    for text in texts:
+        is_source = re.match(r"\w+", text) and re.match(r"\w+", text).group() in KINDS and not Path(text).exists()
+        inputs += parse_source(text if is_source else f"files:{text}", split)
+    return inputs
 
 
 def file_inputs(paths: list[Path], times: int, split: str, columns: Columns | None = None) -> list[Input]:

@@ -24,15 +24,15 @@ def draw_curve(run: Path) -> Path | None:
     )
     millions = [line["tokens"] / 1e6 for line in losses]
     above.plot(millions, [line["loss"] for line in losses], color="0.8", linewidth=0.8)
-    above.plot(millions, _smooth([line["loss"] for line in losses]), color="tab:blue", label="loss (nats per token)")
-    if valid:
-        above.plot(
-            [line["tokens"] / 1e6 for line in valid], [line["valid_bits_per_byte"] for line in valid],
-            color="tab:orange", marker="o", markersize=3, label="validation (bits per byte)",
-        )  # fmt: skip
+    above.plot(millions, _smooth([line["loss"] for line in losses]), color="tab:blue")
+    above.set_ylabel("loss (nats per token)", color="tab:blue")
     above.set_title(run.resolve().name)
     above.grid(alpha=0.3)
-    above.legend()
+    if valid:
+        beside = above.twinx()  # another unit
+        bits = [line["valid_bits_per_byte"] for line in valid]
+        beside.plot([line["tokens"] / 1e6 for line in valid], bits, color="tab:orange", marker="o", markersize=3)
+        beside.set_ylabel("validation (bits per byte)", color="tab:orange")
     below.plot(millions, [line["learning_rate"] for line in losses], color="tab:green")
     below.set_ylabel("learning rate")
     below.set_xlabel("million tokens")

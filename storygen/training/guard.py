@@ -26,9 +26,9 @@ def save_bad_step(
     for batch in plan.batches:
         rows = []
         for window in batch:
-            story, first, length = int(windows.story[window]), int(windows.first[window]), int(windows.length[window])
-            tokens = stories.tokens(story, first, length + 1).tolist()
-            rows.append({"story": story, "first": first, "text": tokenizer.decode(tokens), "tokens": tokens})
+            shard, start, length = int(windows.shard[window]), int(windows.start[window]), int(windows.length[window])
+            tokens = stories.read(shard, start, length + 1).tolist()
+            rows.append({"shard": shard, "start": start, "text": tokenizer.decode(tokens), "tokens": tokens})
         batches.append(rows)
     figures = {name: value if isinstance(value, int) else str(value) for name, value in figures.items()}  # "nan"
     write_json(out / BAD_STEP, {**figures, "batches": batches})

@@ -112,7 +112,7 @@ class Trainer:
         self.model, self.tokenizer, self.out = model, tokenizer, out
         self.train, self.valid = train, valid
         self.progress, self.log = Progress(), RunLog(out)
-        self.windows = cut_windows(train.length, model.config.context_length)
+        self.windows = cut_windows(train, model.config.context_length)
         self.accelerator, self.machine = set_up(model, config, track, out)
         # What was chosen here stays so, or a resumed run could round otherwise.
         self.config = config.replace(precision=self.machine.precision, compile=self.machine.compile)
@@ -374,6 +374,7 @@ class Trainer:
                 "fingerprint": manifest["fingerprint"],
                 "inputs": manifest.get("inputs"),
                 "tokenizer": manifest["tokenizer"],
+                "chunking": self.train.chunking,
                 "tokens": manifest["splits"]["train"]["tokens"],
             },
             **self.machine.to_dict(),

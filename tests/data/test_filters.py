@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from storygen.data.filters import FilterConfig, Filters, language_of, letter_share, repeats_itself
 from storygen.errors import StorygenError
@@ -67,7 +69,14 @@ def test_bad_settings(changes, message):
 
 def test_letters():
     assert letter_share("ab 1!") == pytest.approx(0.5)
-    assert letter_share("  ") == 0
+    assert letter_share("é1") == pytest.approx(0.5)
+    assert letter_share("  ") == letter_share("\u2003") == letter_share("") == 0
+
+
+@given(st.text())
+def test_the_fast_way_counts_the_same(text):
+    plain = text.encode("ascii", "ignore").decode()
+    assert letter_share(plain) == pytest.approx(sum(map(str.isalpha, plain)) / max(1, len("".join(plain.split()))))
 
 
 def test_the_builtin_tales_are_all_kept(tales):

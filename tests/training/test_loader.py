@@ -13,7 +13,7 @@ from storygen.training.loader import load_steps, plan_steps
 @pytest.fixture(scope="module")
 def corpus(data):
     stories = PackedStories(data, "train")
-    return stories, cut_windows(stories.length, 64)
+    return stories, cut_windows(stories, 64)
 
 
 def take(plans, count):
@@ -92,7 +92,7 @@ def test_the_corpus_is_not_read_whole(tmp_path):
     write_manifest(tmp_path, {"fingerprint": "x", "tokenizer": tokenizer, "splits": splits})
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     packed = PackedStories(tmp_path, "train")
-    windows = cut_windows(packed.length, 65_536)
+    windows = cut_windows(packed, 65_536)
     steps = load_steps(packed, windows, plan_steps(windows, 262_144, 0, 1, 0, 0), 0, 1)
     assert next(steps).share[0][0].shape == (4, 64640)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024

@@ -160,8 +160,8 @@ def test_too_many_skips_end_the_run_with_the_batch_saved(data, tmp_path):
     bad = json.loads((trainer.out / "bad-step.json").read_text())
     assert (bad["step"], bad["loss"]) == (3, "nan")
     row = bad["batches"][0][0]
-    assert row["tokens"] == trainer.train.tokens(row["story"], row["first"], len(row["tokens"])).tolist()
-    assert row["text"] in trainer.tokenizer.decode(trainer.train.tokens(row["story"]).tolist())
+    assert row["tokens"] == trainer.train.read(row["shard"], row["start"], len(row["tokens"])).tolist()
+    assert row["text"] == trainer.tokenizer.decode(row["tokens"])
 
 
 def test_a_signal_in_the_last_validation_is_no_finished_run(data, tmp_path):

@@ -1,0 +1,31 @@
+"""Long stories in pieces that end with a sentence."""
+
+import re
+from collections.abc import Sequence
+
+CONTINUED = "(continued)"
+"""Stands behind the title in the prompt of a piece that does not begin its story, so that the model can tell."""
+_SENTENCE = re.compile(r".+?(?:(?<=[.!?])[\"')\]]*(?=\s)|(?=\n\n)|\Z)\s*", re.DOTALL)
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text with the white space behind them; joined they are the text."""
+    return _SENTENCE.findall(text)
+
+
+def join_up(parts: Sequence[str], sizes: Sequence[int], limit: int) -> list[str]:
+    """Parts joined to pieces of at most `limit`, by their sizes; a part that is larger is a piece of its own."""
+    pieces: list[str] = []
+    held, size = [], 0
+    for part, each in zip(parts, sizes, strict=True):
+        if held and size + each > limit:
+            pieces.append("".join(held))
+            held, size = [], 0
+        held.append(part)
+        size += each
+    return [*pieces, "".join(held)] if held else pieces
+
+
+def continued(title: str) -> str:
+    """The prompt of a piece that does not begin the story of that title."""
+    return f"{title} {CONTINUED}".strip()
