@@ -129,7 +129,7 @@ def test_tokens_beyond_the_vocabulary_are_refused(data, tmp_path):
     shutil.copytree(data, tmp_path / "data")
     path = tmp_path / "data" / "train-00-00000-00000.bin"
     path.write_bytes(b"\xff\xff" * (path.stat().st_size // 2))
-    with pytest.raises(StorygenError, match="token 65535 of 500: its shard is damaged"):
+    with pytest.raises(StorygenError, match="shard 0 has token 65535 of 500: it is damaged"):
         train(tmp_path / "data", tmp_path / "run", "--steps", "1")
 
 
