@@ -23,7 +23,7 @@ from storygen.training.cost import flops_per_token
 from storygen.training.hardware import matmul_rate
 from storygen.training.optimizer import build_optimizer
 from storygen.training.settings import TrainConfig
-from storygen.training.trainer import NextTokenLoss
+from storygen.training.validation import NextTokenLoss
 
 ROWS, WIDTH, VOCABULARY = 16, 256, 4096
 TURNS, STEPS_A_TURN = 7, 3

@@ -9,86 +9,36 @@ import math
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 from tqdm import tqdm
 
 from storygen import artifact
 from storygen.config import GenerationConfig
-from storygen.data.batches import IGNORED, cut_windows
+from storygen.data.batches import cut_windows
 from storygen.data.pack import PackedStories
 from storygen.errors import StorygenError
-from storygen.evaluation.likelihood import batches_to_score
 from storygen.models import LanguageModel, build_model, config_to_dict
 from storygen.tokenizers import Tokenizer
 from storygen.training.checkpoint import Checkpoint, Progress, save_checkpoint
 from storygen.training.curve import draw_curve
 from storygen.training.guard import save_bad_step, told_when_out_of_memory
-from storygen.training.hardware import peak_memory
 from storygen.training.interrupt import Interrupt
 from storygen.training.loader import StepData, load_steps, plan_steps
-from storygen.training.log import RunLog
-from storygen.training.machine import Machine, set_up
+from storygen.training.log import Interval, RunLog
+from storygen.training.machine import set_up
 from storygen.training.optimizer import build_optimizer, schedule
 from storygen.training.settings import TrainConfig
+from storygen.training.validation import NextTokenLoss, Validation, sum_over_processes
 from storygen.writer import Writer
 
 SAMPLE = GenerationConfig(strategy="top_p", top_p=0.9, temperature=0.8, max_new_tokens=80, seed=0)
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 """States are gathered whole on the main process, however the model is spread over processes."""
-
-
-@dataclass
-class Interval:
-    """What happened since the last line of the log."""
-
-    steps: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    """Of the steps alone, without validations, samples and checkpoints."""
-    clipped: int = 0
-    loss: float = math.nan
-    """Of the last step, as the next one."""
-    gradient_norm: float = math.nan
-
-    def add(self, loss: float, gradient_norm: float, tokens: int, clipped: bool, seconds: float) -> None:
-        """Counts a step."""
-        self.loss, self.gradient_norm = loss, gradient_norm
-        self.steps += 1
-        self.tokens += tokens
-        self.clipped += clipped
-        self.seconds += seconds
-
-    def figures(self, machine: Machine) -> dict[str, float]:
-        """What the log says of it."""
-        rate = self.tokens / self.seconds
-        last = {"loss": round(self.loss, 6), "gradient_norm": round(self.gradient_norm, 4)}
-        return {
-            **{name: value for name, value in last.items() if math.isfinite(value)},  # JSON has no NaN
-            "clipped": round(self.clipped / self.steps, 2),
-            "tokens_per_second": round(rate, 1),
-            "matmul_share": round(rate * machine.flops_per_token / machine.matmul_flops, 3),
-            "memory_gb": round(peak_memory(torch.device(machine.device)) / 1e9, 2),
-        }
-
-
-class NextTokenLoss(nn.Module):
-    """The model with its loss, so that `torch.compile` and data parallelism see one module with a scalar result."""
-
-    def __init__(self, model: LanguageModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Negative log-probability of the targets, summed, in nats."""
-        logits, _ = self.model(inputs)
-        return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum")
 
 
 class Trainer:
@@ -110,7 +60,7 @@ class Trainer:
         names an experiment tracker of `accelerate` (tensorboard, trackio, wandb) that gets the log too.
         """
         self.model, self.tokenizer, self.out = model, tokenizer, out
-        self.train, self.valid = train, valid
+        self.train = train
         self.progress, self.log = Progress(), RunLog(out)
         self.windows = cut_windows(train, model.config.context_length)
         self.accelerator, self.machine = set_up(model, config, track, out)
@@ -120,6 +70,7 @@ class Trainer:
         if self.machine.compile:
             module = torch.compile(module)
         self.loss, self.optimizer = self.accelerator.prepare(module, build_optimizer(model, config))
+        self.validation = Validation(valid, model, self.config, self.accelerator, self.machine) if valid else None
         self._parent, self._track = parent, track
         self._interrupt = Interrupt()
         self._interval = Interval()
@@ -220,7 +171,8 @@ class Trainer:
                 loss = self.loss(*(part.to(accelerator.device, non_blocking=True) for part in (inputs, targets)))
                 accelerator.backward(loss * (world / tokens))  # data parallelism averages over processes
             nats += loss.detach()
-        loss = self._sum(nats.item())[0] / tokens
+        [loss] = sum_over_processes(accelerator, nats.item())
+        loss /= tokens
         norm = accelerator.clip_grad_norm_(self.loss.parameters(), config.clip)
         norm = float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
         progress.epoch, progress.batch = data.plan.epoch, data.plan.batch
@@ -256,13 +208,6 @@ class Trainer:
             f"in {path}, and the last checkpoint is kept"
         )
 
-    def _sum(self, *values: float) -> list[float]:
-        """Each value summed over all processes."""
-        if self.accelerator.num_processes == 1:
-            return list(values)
-        told = torch.tensor(values, dtype=torch.float64, device=self.accelerator.device)
-        return self.accelerator.reduce(told, "sum").tolist()
-
     def _share_used(self) -> float:
         """How much of the budget is used up, 0 to 1 and beyond, infinite after a signal: the same in all processes."""
         config, progress = self.config, self.progress
@@ -295,59 +240,27 @@ class Trainer:
         if progress.step % config.save_every == 0:
             self._save()
 
-    @torch.no_grad()
     def _validate(self) -> None:
-        """Bits per byte on the validation split (or a share of it); the best model so far is written to best/.
+        """Measures bits per byte on the validation split; the best model so far is written to best/.
 
         Given up when a signal comes; the next call does it.
         """
         progress = self.progress
         if progress.validated == progress.step:
             return
-        if self.valid is None:
+        if self.validation is None:
             progress.validated = progress.step
             self._save_best({})
             return
-        valid, world, rank = self.valid, self.accelerator.num_processes, self.accelerator.process_index
-        stride = max(1, int(valid.length.sum()) // self.config.valid_tokens)
-        chosen = range(0, len(valid), stride)
-        mine = (valid.tokens(story) for story in chosen[rank::world])
-        nats = self._nats(batches_to_score(mine, self.model.config.context_length, self.config.batch_tokens))
-        text_bytes = sum(int(valid.text_bytes[story]) for story in chosen[rank::world])
-        nats, text_bytes, given_up = self._sum(nats or 0.0, text_bytes, float(nats is None))
-        if given_up:
+        bits_per_byte = self.validation.measure(self.loss, self.model, lambda: self._interrupt.asked, progress.step)
+        if bits_per_byte is None:
             return
         progress.validated = progress.step
-        bits_per_byte = nats / text_bytes / math.log(2)
         self._log(valid_bits_per_byte=round(bits_per_byte, 5))
         best = math.inf if progress.best is None else progress.best
         if bits_per_byte < best:  # never true of a figure that is not a number
             progress.best = bits_per_byte
-            self._save_best({"valid_bits_per_byte": bits_per_byte, "valid_stories": len(chosen)})
-
-    def _nats(self, batches: Iterator[tuple[Tensor, Tensor]]) -> float | None:
-        """The loss of the batches, summed, in nats, in the precision of the training; None if a signal came."""
-        device, nats = self.accelerator.device, 0.0
-        if self.machine.sharded:
-            # All processes run the model together, so each has the same number of batches, some of them of nothing.
-            held = list(batches)
-            empty = torch.zeros(1, 1, dtype=torch.int64), torch.full((1, 1), IGNORED)
-            batches = iter([*held, *[empty] * (max(self._each(len(held))) - len(held))])
-        loss = self.loss if self.machine.sharded else NextTokenLoss(self.model)
-        self.model.eval()
-        try:
-            for inputs, targets in batches:
-                if self._interrupt.asked and not self.machine.sharded:
-                    return None
-                with self.accelerator.autocast(), told_when_out_of_memory(self.progress.step, *inputs.shape):
-                    nats += loss(inputs.to(device), targets.to(device)).item()
-        finally:
-            self.model.train()
-        return nats
-
-    def _each(self, value: int) -> list[int]:
-        """The value in each process."""
-        return self.accelerator.gather(torch.tensor([value], device=self.accelerator.device)).tolist()
+            self._save_best({"valid_bits_per_byte": bits_per_byte, "valid_stories": len(self.validation)})
 
     def _whole_model(self) -> LanguageModel | None:
         """The model for one process to use alone: itself, or on the main process a copy of one that is sharded."""

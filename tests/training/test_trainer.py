@@ -167,13 +167,13 @@ def test_too_many_skips_end_the_run_with_the_batch_saved(data, tmp_path):
 def test_a_signal_in_the_last_validation_is_no_finished_run(data, tmp_path):
     """The run was reported as done, without its best model; resumed, it must do what is left."""
     trainer = trainer_of(data, tmp_path / "run", TrainConfig(steps=2, batch_tokens=512, valid_tokens=10**6))
-    nats = trainer._nats
+    measure = trainer.validation.measure
 
-    def interrupted(batches):
+    def interrupted(*arguments):
         trainer._interrupt.asked = True
-        return nats(batches)
+        return measure(*arguments)
 
-    trainer._nats = interrupted
+    trainer.validation.measure = interrupted
     trainer.run()
     assert trainer.was_stopped
     assert not (trainer.out / "best").exists()
