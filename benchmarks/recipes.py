@@ -33,6 +33,8 @@ RUNS: dict[str, dict[str, object]] = {
     "batch 4,096": TRANSFORMER | {"batch_tokens": 4096},
     "batch 16,384": TRANSFORMER | {"batch_tokens": 16384},
     "context 256": TRANSFORMER | {"context_length": 256},
+    "context 256, then 512": TRANSFORMER | {"context_length": 256, "then": {"context_length": 512}},
+    "batch 4,096, then 16,384": TRANSFORMER | {"batch_tokens": 4096, "then": {"batch_tokens": 16384}},
     "deeper: 10 x 208": TRANSFORMER | {"num_layers": 10, "hidden_size": 208, "intermediate_size": 544},
     "wider: 3 x 352": TRANSFORMER | {"num_layers": 3, "hidden_size": 352, "intermediate_size": 944},
     "without QK-norm": TRANSFORMER | {"qk_norm": "false"},
@@ -47,8 +49,16 @@ RUNS: dict[str, dict[str, object]] = {
 
 
 def train(out: Path, data: Path, minutes: float, settings: dict[str, object]) -> dict[str, float]:
-    """One run: tokens, steps and bits per byte."""
+    """One run, or two of half the time if there are settings for `then`: tokens, steps and bits per byte at the end."""
+    settings = dict(settings)
+    if then := settings.pop("then", None):
+        first = train(out / "first", data, minutes / 2, settings | {"decay_share": 0})
+        again = settings | then | {"init_from": out / "first" / "best"}
+        second = train(out / "second", data, minutes / 2, again)
+        return {name: second[name] + (0 if name == "bits_per_byte" else first[name]) for name in second}
     command = [sys.executable, "-c", TRAIN, "--data", str(data), "--out", str(out), "--overwrite"]
+    if start := settings.pop("init_from", None):
+        command += ["--init-from", str(start)]
     for name, value in {**QUIET, "minutes": minutes, **settings}.items():
         command += ["--set", f"{name}={value}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
