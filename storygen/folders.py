@@ -10,6 +10,8 @@ from filelock import FileLock, Timeout
 
 from storygen.errors import StorygenError
 
+UNFINISHED = ".unfinished"
+"""Ends the names of folders and files in which something is being made."""
 LOCK = ".lock"
 """A file in a folder that is being written, on which the writer holds a lock."""
 

@@ -4,6 +4,7 @@ Each is trained on a sample of the training text and measured on the validation 
 was kept out.
 """
 
+import sys
 from collections.abc import Sequence
 
 from tqdm import tqdm
@@ -12,7 +13,7 @@ from storygen.cli import Parser
 from storygen.data.clean import clean
 from storygen.data.cleaning import Input
 from storygen.data.packing import Sample
-from storygen.data.sources import named_inputs
+from storygen.data.sources import divide
 from storygen.data.story import ReadReport
 from storygen.errors import StorygenError
 from storygen.tokenizers import KINDS, train_tokenizer
@@ -33,9 +34,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--sample-mb", type=int, default=5, help="millions of characters to train on (default: 5)")
     arguments = parser.parse_args(argv)
-    inputs = named_inputs(arguments.source, "train") + named_inputs(arguments.valid, "valid")
-    texts = sample_texts([each for each in inputs if each.split == "train"], arguments.sample_mb * 1_000_000)
-    held_out = sample_texts([each for each in inputs if each.split == "valid"], arguments.sample_mb * 1_000_000)
+    valid, train, _ = divide(arguments.source, arguments.valid)
+    texts, held_out = (sample_texts(inputs, arguments.sample_mb * 1_000_000) for inputs in (train, valid))
     if not held_out:
         held_out, texts = texts[::HELD_OUT], [text for n, text in enumerate(texts) if n % HELD_OUT]
     if not texts or not held_out:
@@ -47,11 +47,12 @@ def sample_texts(inputs: Sequence[Input], limit: int) -> list[str]:
     """A uniform sample of the inputs' clean texts, at most so many characters."""
     sample = Sample(limit)
     for source in inputs:
-        for story in tqdm(
-            source.stories(ReadReport(source.name)), source.name, unit="story", disable=None, leave=False
-        ):
+        report = ReadReport(source.name)
+        for story in tqdm(source.stories(report), source.name, unit="story", disable=None, leave=False):
             if text := clean(story.text):
                 sample.add(text)
+        for example in report.examples:
+            print(f"note: {example}", file=sys.stderr)
     return sample.texts
 
 

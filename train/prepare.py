@@ -10,6 +10,7 @@ one corpus of parts that --only-shard has made.
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
@@ -22,19 +23,20 @@ from tqdm import tqdm
 
 from storygen.cli import Parser, add_settings, run, settings_in
 from storygen.data.clean import CleanConfig
-from storygen.data.cleaning import CleaningConfig, Counts, DedupeConfig, Input, State, clean_all
+from storygen.data.cleaning import STATE, CleaningConfig, Counts, DedupeConfig, Input, State, clean_all
 from storygen.data.filters import FilterConfig
 from storygen.data.merge import merge_parts, part_folder
 from storygen.data.pack import write_manifest
 from storygen.data.packing import PackConfig, pack_all
 from storygen.data.report import FILE as REPORT
 from storygen.data.report import write_report
-from storygen.data.sources import KINDS, named_inputs
+from storygen.data.sources import KINDS, divide
 from storygen.errors import StorygenError
-from storygen.folders import LOCK, clear, locked, output_folder
+from storygen.folders import LOCK, UNFINISHED, locked, output_folder
+from storygen.tokenizers import check_vocab_size, load_tokenizer
 from train import compare_tokenizers
 
-SETTINGS = "settings.json"
+CLEANING, PACKING = "cleaning-settings.json", "packing-settings.json"
 PACKED = "packed"
 SHARD_CHARACTERS = 50_000_000
 """Characters of a shard of clean stories: what is lost at most when work is interrupted."""
@@ -63,14 +65,17 @@ def main(argv: Sequence[str] | None = None) -> None:
             config = config.replace(valid_fraction=0.0)  # the first part packs the validation files
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
     out = output_folder(arguments.out, arguments.overwrite, ("manifest.json",), [i.path for i in inputs if i.path])
-    work = out.with_name(out.name + ".unfinished")
+    _check_tokenizer(config, arguments.reuse_tokenizer)
+    work = out.with_name(out.name + UNFINISHED)
     with locked(work):
-        _begin(work, {"pack": config.to_dict(), "cleaning": dataclasses.asdict(cleaning), "inputs": _identity(inputs)})
+        _begin(work, _identity(inputs, cleaning), {"pack": config.to_dict(), "reuse": _hash(arguments.reuse_tokenizer)})
         manifest = _prepare(inputs, work, config, cleaning, arguments.reuse_tokenizer, _workers(arguments, inputs))
         if out.exists():
             shutil.rmtree(out)
         (work / PACKED).rename(out)
-        shutil.rmtree(work)
+        done = work.with_name(work.name + "-done")  # so that one killed while deleting leaves nothing to go on with
+        work.rename(done)
+        shutil.rmtree(done)
     _print_summary(arguments.out, manifest)
 
 
@@ -81,6 +86,7 @@ def _prepare(
     with tqdm(desc="cleaning", unit="B", unit_scale=True, disable=None) as bar:
         state = clean_all(inputs, work, cleaning, workers, bar.update)
     if not any(state.counts.words.values()):
+        (work / STATE).unlink()  # another try begins anew
         raise StorygenError(_nothing(state))
     packed = work / PACKED
     packed.mkdir(exist_ok=True)
@@ -112,47 +118,65 @@ def _nothing(state: State) -> str:
     )  # fmt: skip
 
 
-def _begin(work: Path, settings: dict[str, Any]) -> None:
-    """Makes sure that what is in the working folder was begun with the same settings and inputs."""
-    text = json.dumps(settings, indent=2, sort_keys=True, default=str)
-    path = work / SETTINGS
-    if path.exists() and path.read_text(encoding="utf-8") == text:
-        print(f"note: going on with the unfinished work in {work}", file=sys.stderr)
-        return
-    if {entry.name for entry in work.iterdir()} - {LOCK} and not path.exists():
+def _begin(work: Path, cleaning: dict[str, Any], packing: dict[str, Any]) -> None:
+    """Keeps of the unfinished work what was made with the same settings and inputs, and removes the rest."""
+    asked = [json.dumps(each, indent=2, sort_keys=True, default=str) for each in (cleaning, packing)]
+    paths = [work / CLEANING, work / PACKING]
+    same = [path.exists() and path.read_text(encoding="utf-8") == text for path, text in zip(paths, asked, strict=True)]
+    if {entry.name for entry in work.iterdir()} - {LOCK} and not paths[0].exists():
         raise StorygenError(f"{work} is in the way and holds no unfinished work; move it")
-    clear(work)
-    path.write_text(text, encoding="utf-8")
+    if same[0]:
+        print(f"note: going on with the unfinished work in {work}", file=sys.stderr)
+    if not all(same):
+        shutil.rmtree(work / PACKED, ignore_errors=True)
+    if not same[0]:
+        (work / STATE).unlink(missing_ok=True)  # first of all: what it tells of goes now
+        for path in work.iterdir():
+            if path.name not in (LOCK, CLEANING):
+                path.unlink()
+    for path, text in zip(paths, asked, strict=True):
+        path.write_text(text, encoding="utf-8")
 
 
-def _identity(inputs: list[Input]) -> list[Any]:
-    """What makes another result of the same settings: the inputs, and for files their size and time."""
-    return [
-        (
-            each.name,
-            each.times,
-            each.split,
-            *([each.path.stat().st_size, each.path.stat().st_mtime_ns] if each.path else []),
-        )
-        for each in inputs
-    ]
+def _identity(inputs: list[Input], cleaning: CleaningConfig) -> dict[str, Any]:
+    """All that decides which clean stories come out."""
+    files = [(each.path.resolve(), *_stamp(each.path)) if each.path else None for each in inputs]
+    return {
+        "cleaning": dataclasses.asdict(cleaning),
+        "banned_words": _hash(Path(cleaning.filter.banned_words)) if cleaning.filter.banned_words else None,
+        "inputs": [
+            (each.name, each.times, each.split, each.settings, file) for each, file in zip(inputs, files, strict=True)
+        ],
+    }
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns, stat.st_mode
+
+
+def _hash(path: Path | None) -> str | None:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path and path.exists() else None
+
+
+def _check_tokenizer(config: PackConfig, reuse: Path | None) -> None:
+    """Refuses now what would be refused after hours of cleaning."""
+    if reuse:
+        load_tokenizer(reuse)
+    else:
+        check_vocab_size(config.tokenizer, config.vocab_size)
 
 
 def _inputs(arguments: argparse.Namespace) -> list[Input]:
     """Validation first, so that training stories can be compared with it."""
-    valid = named_inputs(arguments.valid, "valid")
-    train = named_inputs([*arguments.source, *arguments.input], "train")
-    valid += [each for each in train if each.split == "valid"]
-    held_out = {each.path.resolve() for each in valid if each.path}
-    kept = [each for each in train if each.split == "train" and not (each.path and each.path.resolve() in held_out)]
-    left_out = sum(each.split == "train" for each in train) - len(kept)
+    valid, train, left_out = divide([*arguments.source, *arguments.input], arguments.valid)
     if left_out:
         print(f"note: {left_out} files that are named for training and validation are for validation only")
-    if not kept:
+    if not train:
         raise StorygenError("nothing to prepare; give --input FILES or --source tales")
     if valid and hasattr(arguments, "valid_fraction"):
         raise StorygenError("there are validation files; leave out --valid-fraction, or --valid and --source")
-    return valid + kept
+    return valid + train
 
 
 def _part(arguments: argparse.Namespace, inputs: list[Input]) -> tuple[list[Input], Path]:
@@ -162,6 +186,10 @@ def _part(arguments: argparse.Namespace, inputs: list[Input]) -> tuple[list[Inpu
         raise StorygenError(f"--only-shard {arguments.only_shard}: write it as 0/4 to 3/4")
     if not arguments.reuse_tokenizer:
         raise StorygenError("--only-shard needs --reuse-tokenizer FILE, as all parts must have the same tokenizer")
+    if not any(each.split == "valid" for each in inputs) and getattr(arguments, "valid_fraction", None) != 0:
+        raise StorygenError(
+            "--only-shard needs --valid FILES, or --valid-fraction 0: parts can't agree on a split alone"
+        )
     number, of = int(number), int(of)
     valid = [
         dataclasses.replace(each, split="known" if number else "valid") for each in inputs if each.split == "valid"
@@ -190,6 +218,8 @@ COMMANDS = {"merge": merge, "compare-tokenizers": compare_tokenizers.main}
 def _workers(arguments: argparse.Namespace, inputs: list[Input]) -> int:
     """The number of processes: as asked, or all cores where there is enough to do."""
     if arguments.workers is not None:
+        if arguments.workers < 0:
+            raise StorygenError(f"--workers is {arguments.workers}; it must be 0 or more")
         return arguments.workers
     is_small = all(each.path for each in inputs) and sum(each.path.stat().st_size for each in inputs) < WORTH_PROCESSES
     return 0 if is_small else os.cpu_count() or 1

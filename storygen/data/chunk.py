@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 CONTINUED = "(continued)"
 """Stands behind the title in the prompt of a piece that does not begin its story, so that the model can tell."""
-_SENTENCE = re.compile(r".+?(?:(?<=[.!?])[\"')\]]*(?=\s)|(?=\n\n)|\Z)\s*", re.DOTALL)
+_NO_END = "".join(rf"(?<!\b{title}\.)" for title in ("Mr", "Mrs", "Ms", "Dr", "St", "Mme", "Mlle", "Prof", "Capt"))
+_SENTENCE = re.compile(rf".+?(?:(?<=[.!?]){_NO_END}[\"')\]]*(?=\s+[^\sa-z])|(?=\n\n)|\Z)\s*", re.DOTALL)
 
 
 def sentences(text: str) -> list[str]:

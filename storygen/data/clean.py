@@ -27,25 +27,39 @@ _INVISIBLE = re.compile(
     "\ufeff\ufff9-\ufffb]"
 )
 _BREAK = re.compile(r"<(?:br|/p|/div)\s*/?>", re.IGNORECASE)
-_TAG = re.compile(r"</?[a-zA-Z][^<>\n]{0,200}>|<!--.{0,2000}?-->", re.DOTALL)
+_TAGS = (
+    "a|abbr|b|big|blockquote|body|br|center|cite|code|dd|del|div|dl|dt|em|font|h[1-6]|head|hr|html|i|img|ins|li|link|"
+    "meta|ol|p|pre|q|s|script|small|span|strike|strong|style|sub|sup|table|tbody|td|th|title|tr|tt|u|ul"
+)
+_TAG = re.compile(
+    rf"</?(?:{_TAGS})(?:\s+[\w-]+\s*=[^<>\n]{{0,200}})?\s?/?>|<!--.{{0,2000}}?-->", re.DOTALL | re.IGNORECASE
+)
 _LINK = re.compile(r"!?\[([^\[\]\n]{0,200})\]\((?:https?://|/|#)[^()\s]{0,500}\)")
 _ADDRESS = re.compile(r"(?:https?://|www\.)[^\s<>\"')\]]+")
 _EMPHASIS = re.compile(r"(?<![\w*_])(\*{1,3}|_{1,3})(?=\S)([^*_\n]{1,300}?)(?<=\S)\1(?![\w*_])")
 _HEADING = re.compile(r"^#{1,6}[ \t]+", re.MULTILINE)
 _BOILERPLATE = re.compile(
-    r"^[^\n]{0,200}?(?:\ball rights reserved\b|\bISBN[ :\d-]|\bproject gutenberg\b|\bgutenberg\.org\b|"
-    r"\btranscriber'?s notes?\b|\bprivacy policy\b|\bterms of (?:use|service)\b|\bclick here\b|"
-    r"\bsubscribe to (?:my|our|this)\b|\bfollow (?:me|us) on\b)[^\n]{0,200}$"
-    r"|^[ \t]*(?:copyright|\(c\)|©)[ \t][^\n]{0,200}$",
+    r"^[ \t]*(?:"
+    r"[^\n\"]{0,60}\b(?:all rights reserved|project gutenberg|gutenberg\.org)\b[^\n\"]{0,60}"
+    r"|(?:copyright|\(c\)|©)[ \t]+(?:\(c\)[ \t]*|©[ \t]*)?(?:\d{4}|by)\b[^\n\"]{0,100}"
+    r"|ISBN[ :\d-][^\n\"]{0,40}"
+    r"|(?:\[?[ \t]*transcriber'?s'? notes?|privacy policy|terms of (?:use|service)|click here|subscribe to my)\b"
+    r"[^\n\"]{0,100}"
+    r"|follow (?:me|us) on (?:twitter|facebook|instagram|tumblr|reddit|patreon)\b[^\n\"]{0,60}"
+    r")[ \t]*$",
     re.IGNORECASE | re.MULTILINE,
 )
+"""Whole short lines, and none that is spoken: in most texts a line is a paragraph of the story."""
 _SUSPECT = (
     "rights reserved", "isbn", "gutenberg", "transcriber", "privacy policy", "terms of", "click here", "subscribe",
-    "follow me", "follow us", "copyright", "(c)", "\u00a9",
+    "follow me on", "follow us on", "copyright", "(c)", "\u00a9",
 )  # fmt: skip
 """A text without any of these has no such line; looking for them is faster."""
 _SPACES = re.compile(r"[^\S\n]+")
 _BLANK_LINES = re.compile(r"\n{3,}")
+_BROKEN_AT_HYPHEN = re.compile(r"(?<=[^\W\d_])-\n(?=[^\W\d_])")
+_EXCEPTIONS = 0.1
+"""Share of a paragraph's lines that may be shorter than they had to be."""
 _NARROWEST, _WIDEST = 50, 110
 """Widths between which lines may have been wrapped by hand; verse is narrower, paragraphs on one line are wider."""
 
@@ -64,7 +78,10 @@ def plain_marks(text: str) -> str:
 
 def drop_invisible(text: str) -> str:
     """Without control and zero-width characters, soft hyphens and marks of direction; lines end in a newline."""
-    return _INVISIBLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n").replace("\u2028", "\n"))
+    for ending in ("\r\n", "\r", "\u2028", "\u2029", "\x0b", "\x0c"):
+        if ending in text:
+            text = text.replace(ending, "\n")
+    return _INVISIBLE.sub("", text)
 
 
 def drop_markup(text: str) -> str:
@@ -89,8 +106,8 @@ def drop_boilerplate(text: str) -> str:
 def unwrap(text: str) -> str:
     """Paragraphs whose lines were broken by hand are one line again; verse and dialogue stay as they are.
 
-    Lines are taken for wrapped if each is followed by a word that would not have fitted, and not all of them begin with
-    a capital.
+    Lines are taken for wrapped if nearly each is followed by a word that would not have fitted, and not all of them
+    begin with a capital, as those of verse do.
     """
     if "\n" not in text:
         return text
@@ -102,10 +119,12 @@ def _unwrap_paragraph(paragraph: str) -> str:
     width = max(map(len, lines))
     if len(lines) < 2 or not _NARROWEST <= width <= _WIDEST or not all(lines):
         return paragraph
-    if len(lines) > 2 and all(line[0].isupper() for line in lines):
+    if all(line[0].isupper() for line in lines):
         return paragraph
-    would_fit = (len(line) + 1 + len(after.split(" ", 1)[0]) <= width for line, after in itertools.pairwise(lines))
-    return paragraph if any(would_fit) else " ".join(lines)
+    would_fit = sum(len(line) + 1 + len(after.split(" ", 1)[0]) <= width for line, after in itertools.pairwise(lines))
+    if would_fit > _EXCEPTIONS * len(lines):
+        return paragraph
+    return _BROKEN_AT_HYPHEN.sub("-", "\n".join(lines)).replace("\n", " ")
 
 
 def tidy_spaces(text: str) -> str:
@@ -120,9 +139,9 @@ STEPS: dict[str, Callable[[str], str]] = {
     "encoding": repair_encoding,
     "marks": plain_marks,
     "invisible": drop_invisible,
-    "markup": drop_markup,
     "boilerplate": drop_boilerplate,
     "unwrap": unwrap,
+    "markup": drop_markup,
     "spaces": tidy_spaces,
 }
 """In the order in which they run: bytes first, then characters, then lines."""
@@ -135,9 +154,9 @@ class CleanConfig(Config):
     encoding: bool = option(True, "Repair mojibake and HTML entities.")
     marks: bool = option(True, "Straighten quotes and write dashes as hyphens.")
     invisible: bool = option(True, "Drop control and zero-width characters.")
-    markup: bool = option(True, "Drop HTML and Markdown left-overs and web addresses.")
     boilerplate: bool = option(True, "Drop lines about rights and the like.")
     unwrap: bool = option(True, "Rejoin paragraphs whose lines were wrapped by hand.")
+    markup: bool = option(True, "Drop HTML and Markdown left-overs and web addresses.")
     spaces: bool = option(True, "Tidy spaces and empty lines.")
 
 

@@ -9,11 +9,14 @@ import contextlib
 import itertools
 import json
 import os
+import sqlite3
+import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +27,7 @@ from storygen.data.clean import CleanConfig, clean
 from storygen.data.dedupe import SeenStories, exact_key, signature, words_of
 from storygen.data.filters import FilterConfig, Filters
 from storygen.data.story import ReadReport, Story
+from storygen.errors import StorygenError
 
 STATE = "cleaning.json"
 SEEN = "seen.db"
@@ -64,6 +68,8 @@ class Input:
     """`train`, `valid`, or `known` for validation stories that another part of the corpus packs."""
     path: Path | None = None
     """The file, if it is one."""
+    settings: str = ""
+    """What else decides which stories come out."""
 
 
 @dataclass
@@ -153,8 +159,19 @@ class Cleaner:
 _cleaner: Cleaner
 
 
+def exit_with_parent() -> None:
+    """Ends this process when the one that started it is gone, however that was."""
+
+    def wait() -> None:
+        parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def _start(config: CleaningConfig) -> None:
     global _cleaner
+    exit_with_parent()
     _cleaner = Cleaner(config)
 
 
@@ -172,7 +189,11 @@ def clean_all(
     state = _load_state(work)
     if state.finished:
         return state
-    with _processes(config, workers) as run, contextlib.closing(_Shards(work, config, state)) as shards:
+    with (
+        told_what_broke(),
+        _processes(config, workers) as run,
+        contextlib.closing(_Shards(work, config, state)) as shards,
+    ):
         for number in range(state.input, len(inputs)):
             source, report = inputs[number], ReadReport(inputs[number].name)
             stories = itertools.islice(source.stories(report), state.stories, None)
@@ -257,7 +278,8 @@ def _load_state(work: Path) -> State:
     if not (work / STATE).exists():
         return State()
     values = read_json(work / STATE)
-    return State(**{**values, "counts": Counts.from_dict(values["counts"])})
+    state = State(**{**values, "counts": Counts.from_dict(values["counts"])})
+    return state if all((work / name).exists() for name in state.shards) else State()  # half removed: begin anew
 
 
 def _batches(stories: Iterable[Story]) -> Iterator[list[Story]]:
@@ -298,3 +320,17 @@ def map_in_order(pool: Executor, function: Callable[[In], Out], items: Iterable[
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
+
+
+@contextlib.contextmanager
+def told_what_broke() -> Iterator[None]:
+    """Turns what a killed worker or a full disk does to the block into a StorygenError."""
+    try:
+        yield
+    except BrokenProcessPool:
+        raise StorygenError(
+            "a worker process was killed, for want of memory perhaps; give fewer --workers and start again: what is "
+            "finished is kept"
+        ) from None
+    except sqlite3.Error as error:
+        raise StorygenError(f"the database of the stories seen cannot be used: {error}") from None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 BANDS, ROWS = 12, 4
 """Stories that share half of their runs share a band with probability 0.54, those that share 0.8 with 0.998."""
-SHINGLE, MOST = 5, 256
+SHINGLE = 5
 _FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F)
 _WORD = re.compile(r"[^\W_]+")
 
@@ -39,8 +39,7 @@ def exact_key(words: Sequence[str]) -> bytes:
 def shingles(words: Sequence[str]) -> np.ndarray:
     """A number, uint32, for each different run of five words; of fewer words for the whole.
 
-    Of a long text the 256 smallest are taken: of two texts those are alike as far as the texts are, and it saves most
-    of the time. The numbers are hashes of the words, summed with another odd factor for each place.
+    Hashes of the words, summed with another odd factor for each place.
     """
     hashes = np.array([zlib.crc32(word.encode()) for word in words], dtype=np.uint64)
     length = max(1, min(SHINGLE, len(hashes)))
@@ -48,7 +47,7 @@ def shingles(words: Sequence[str]) -> np.ndarray:
     if len(hashes):
         for place in range(length):
             runs += hashes[place : place + len(runs)] * np.uint64(_FACTORS[place])
-    return np.unique((runs >> np.uint64(32)).astype(np.uint32))[:MOST]
+    return np.unique((runs >> np.uint64(32)).astype(np.uint32))
 
 
 def signature(words: Sequence[str]) -> np.ndarray:
@@ -81,7 +80,7 @@ class SeenStories:
             "BEGIN",
             "CREATE TABLE IF NOT EXISTS stories (number INTEGER PRIMARY KEY, name TEXT, signature BLOB)",
             "CREATE TABLE IF NOT EXISTS exact (key BLOB PRIMARY KEY, number INTEGER) WITHOUT ROWID",
-            "CREATE TABLE IF NOT EXISTS bands (key BLOB PRIMARY KEY, number INTEGER) WITHOUT ROWID",
+            "CREATE TABLE IF NOT EXISTS bands (key BLOB, number INTEGER, PRIMARY KEY (key, number)) WITHOUT ROWID",
         ):
             self._base.execute(statement)
         for table in ("stories", "exact", "bands"):

@@ -20,6 +20,7 @@ from typing import TextIO
 from storygen.config import Config, option
 from storygen.data.story import ReadReport, Story
 from storygen.errors import StorygenError
+from storygen.folders import UNFINISHED
 
 COMPRESSED = ("", ".gz", ".zst")
 SEPARATORS = ("<|endoftext|>", "<|end|>")
@@ -75,8 +76,11 @@ def _files_in(folder: Path) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
         raise StorygenError(f"folder {error.filename} cannot be read: {error.strerror}")
 
-    files = (Path(where) / name for where, _, names in os.walk(folder, onerror=refuse) for name in names)
-    yield from sorted(file for file in files if _kind(file) is not None)
+    found = []
+    for where, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.endswith(UNFINISHED)]  # of train.prepare itself
+        found += [Path(where) / name for name in names]
+    yield from sorted(file for file in found if _kind(file) is not None)
 
 
 def _kind(path: Path) -> str | None:
@@ -133,6 +137,8 @@ def _read_txt(path: Path, columns: Columns, report: ReadReport) -> Iterator[Stor
     size = 0
     with _open_text(path) as text:
         for number, line in enumerate(iter(lambda: text.readline(LONGEST_STORY), ""), 1):
+            if len(line) == LONGEST_STORY:
+                report.repair(number, f"a line of more than {LONGEST_STORY:,} characters was cut")
             ends = line.strip() in SEPARATORS
             if not ends:
                 held.append(_decoded(line, number, report))
@@ -183,7 +189,12 @@ def _read_csv(path: Path, columns: Columns, report: ReadReport) -> Iterator[Stor
     csv.field_size_limit(LONGEST_LINE)
     with _open_text(path) as text:
         reader = csv.DictReader(text, delimiter="\t" if ".tsv" in path.name.lower() else ",")
-        _check_columns(path, columns, reader.fieldnames or [])
+        try:
+            names = reader.fieldnames or []
+        except csv.Error as error:
+            report.skip(1, f"not valid CSV ({error})")
+            return
+        _check_columns(path, columns, names)
         while True:
             try:
                 row = next(reader)
@@ -217,7 +228,7 @@ def _read_parquet(path: Path, columns: Columns, report: ReadReport) -> Iterator[
                         report.skip(report.stories + report.skipped + 1, f"no {columns.text!r} with a string")
                     else:
                         yield story
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, UnicodeDecodeError) as error:
         report.skip(report.stories + 1, f"not a whole Parquet file, the rest is lost ({str(error).splitlines()[0]})")
 
 

@@ -34,7 +34,7 @@ def merge_parts(folder: Path) -> dict[str, Any]:
     parts = {path.name: read_manifest(path) for path in found.values()}
     first = next(iter(parts.values()))
     for name, part in parts.items():
-        for key in ("tokenizer", "chunking", "dtype"):
+        for key in ("tokenizer", "chunking", "dtype", "split"):
             if part.get(key) != first.get(key):
                 raise StorygenError(f"{folder / name} has another {key} than the first part; prepare it with the same")
     manifest = {

@@ -19,11 +19,12 @@ from typing import Any
 
 from storygen.config import Config, option, read_json, write_json
 from storygen.data.chunk import continued, join_up, sentences
-from storygen.data.cleaning import map_in_order
+from storygen.data.cleaning import exit_with_parent, map_in_order, told_what_broke
 from storygen.data.pack import ShardWriter, token_dtype
 from storygen.data.prompts import Keywords, draw_prompt
 from storygen.data.story import Story
 from storygen.errors import StorygenError
+from storygen.folders import UNFINISHED
 from storygen.tokenizers import KINDS, Tokenizer, load_tokenizer, train_tokenizer, well_formed
 from storygen.tokenizers.figures import measure_tokenizer
 
@@ -135,7 +136,9 @@ def make_tokenizer(texts: list[str], config: PackConfig, reuse: Path | None, out
     path = out / "tokenizer.json"
     if not path.exists():
         tokenizer = load_tokenizer(reuse) if reuse else train_tokenizer(config.tokenizer, texts, config.vocab_size)
-        tokenizer.save(path)
+        unfinished = path.with_name(path.name + UNFINISHED)
+        tokenizer.save(unfinished)
+        unfinished.replace(path)
     return load_tokenizer(path)
 
 
@@ -186,9 +189,9 @@ class Packer:
             prompts = self._tokenizer.encode_batch([piece.prompt for piece in pieces])
             for piece, text, prompt in zip(pieces, texts, prompts, strict=True):
                 tokens = self._tokenizer.framed(text, prompt)
-                writers[piece.split].add(tokens if piece.ends else tokens[:-1], len(piece.text.encode()))
-            for story, split in batch:
-                fingerprint.update(json.dumps([split, story.title, story.prompt, story.text]).encode())
+                tokens = tokens if piece.ends else tokens[:-1]
+                writers[piece.split].add(tokens, len(piece.text.encode()))
+                fingerprint.update(f"{piece.split} {tokens}".encode())
         for writer in writers.values():
             writer.finish()
         packed = {
@@ -214,11 +217,12 @@ class Packer:
             return
         prompt = draw_prompt(story, self._keywords, random.Random(f"{self._config.seed} {turn} {_hash(story.text)}"))
         limit = self._config.piece_tokens
-        if limit is None or len(story.text) <= limit:  # a token has a character at least
+        if limit is None or len((prompt + story.text).encode()) + 3 <= limit:  # a token has a byte at least
             yield Piece(story.text, prompt, split)
             return
         parts = sentences(story.text)
-        room = limit - len(self._tokenizer.encode(continued(story.title or prompt))) - 3  # the special tokens
+        heads = self._tokenizer.encode_batch([prompt, continued(story.title)])
+        room = limit - max(map(len, heads)) - 3  # the special tokens
         sizes = map(len, self._tokenizer.encode_batch(parts))
         pieces = join_up(parts, list(sizes), max(1, room))
         for number, text in enumerate(pieces):
@@ -231,6 +235,7 @@ _packer: Packer
 
 def _start(*settings: Any) -> None:
     global _packer
+    exit_with_parent()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one process for each core is enough
     _packer = Packer(*settings)
 
@@ -257,7 +262,7 @@ def pack_all(
     settings = (out, keywords, split, config)
     packed = []
     if workers:
-        with ProcessPoolExecutor(workers, get_context("spawn"), _start, settings) as pool:
+        with told_what_broke(), ProcessPoolExecutor(workers, get_context("spawn"), _start, settings) as pool:
             results: Iterator[dict[str, Any]] = map_in_order(pool, _pack, tasks, 2 * workers)
             packed = [_told(result, task, progress) for task, result in zip(tasks, results, strict=True)]
     else:
@@ -273,7 +278,7 @@ def pack_all(
         chunking["stride"] = config.stride
     if config.piece_tokens is not None:
         chunking["piece_tokens"] = config.piece_tokens
-    has_valid = split.below == 0 and splits["valid"]["stories"]
+    prints = [part["fingerprint"] for part in packed]
     return {
         "dtype": token_dtype(tokenizer.vocab_size).name,
         "tokenizer": {
@@ -283,9 +288,9 @@ def pack_all(
             "lossless": tokenizer.lossless,
         },
         "tokenizer_fit": _fit(tokenizer, shards, split),
-        "fingerprint": hashlib.sha256("".join(part["fingerprint"] for part in packed).encode()).hexdigest(),
+        "fingerprint": hashlib.sha256(repr([tokenizer.fingerprint, chunking, prints]).encode()).hexdigest(),
         "chunking": chunking,
-        "split": "by file" if has_valid else "by source" if split.by_source else "by story",
+        "split": "by file" if not split.below else "by source" if split.by_source else "by story",
         "splits": splits,
     }
 

@@ -24,7 +24,7 @@ MEANING = {
 
 def write_report(folder: Path, manifest: dict[str, Any], counts: Counts) -> None:
     """Writes report.md and lengths.png into the folder of a packed corpus."""
-    (folder / FILE).write_text("\n".join(_lines(manifest, counts)) + "\n", encoding="utf-8")
+    (folder / FILE).write_text("\n".join(_lines(manifest, counts)) + "\n", encoding="utf-8", errors="replace")
     _draw_lengths(folder / PICTURE, counts.words)
 
 

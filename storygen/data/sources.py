@@ -54,7 +54,7 @@ def parse_source(text: str, split: str = "train") -> list[Input]:
             source = _with_texts(HubSource, {**DATASETS[kind].to_dict(), **settings})
     except StorygenError as error:
         raise StorygenError(f"source {text!r}: {error}") from None
-    return [Input(body, source.stories, times, split)]
+    return [Input(body, source.stories, times, split, settings=source.to_json())]
 
 
 def named_inputs(texts: Iterable[str], split: str) -> list[Input]:
@@ -64,6 +64,16 @@ def named_inputs(texts: Iterable[str], split: str) -> list[Input]:
         is_source = re.match(r"\w+", text) and re.match(r"\w+", text).group() in KINDS and not Path(text).exists()
         inputs += parse_source(text if is_source else f"files:{text}", split)
     return inputs
+
+
+def divide(train: Iterable[str], valid: Iterable[str]) -> tuple[list[Input], list[Input], int]:
+    """Validation and training inputs, and how many files are left out of the training ones for being in both."""
+    asked, held_out = named_inputs(train, "train"), named_inputs(valid, "valid")
+    held_out += [each for each in asked if each.split == "valid"]
+    paths = {each.path.resolve() for each in held_out if each.path}
+    asked = [each for each in asked if each.split == "train"]
+    kept = [each for each in asked if not (each.path and each.path.resolve() in paths)]
+    return held_out, kept, len(asked) - len(kept)
 
 
 def file_inputs(paths: list[Path], times: int, split: str, columns: Columns | None = None) -> list[Input]:
@@ -76,7 +86,7 @@ def file_inputs(paths: list[Path], times: int, split: str, columns: Columns | No
             except StorygenError as error:
                 report.skip(0, str(error))
 
-        return Input(path.name, stories, times, split, path)
+        return Input(path.name, stories, times, split, path, (columns or Columns()).to_json())
 
     return [reader(path) for path in paths]
 

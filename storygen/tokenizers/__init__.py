@@ -7,7 +7,7 @@ from storygen.config import read_json
 from storygen.errors import StorygenError
 from storygen.tokenizers.base import END, PROMPT, SPECIAL_TOKENS, STORY, StreamDecoder, Tokenizer, well_formed
 from storygen.tokenizers.char import CharTokenizer
-from storygen.tokenizers.subword import SubwordTokenizer
+from storygen.tokenizers.subword import SubwordTokenizer, check_size
 
 __all__ = [
     "END",
@@ -19,12 +19,19 @@ __all__ = [
     "StreamDecoder",
     "SubwordTokenizer",
     "Tokenizer",
+    "check_vocab_size",
     "load_tokenizer",
     "train_tokenizer",
     "well_formed",
 ]  # fmt: skip
 
 KINDS = ("char", "bpe", "wordpiece", "unigram")
+
+
+def check_vocab_size(kind: str, vocab_size: int) -> None:
+    """Refuses a size that a kind of tokenizer can't have. A char vocabulary takes what it finds."""
+    if kind != "char":
+        check_size(kind, vocab_size)
 
 
 def train_tokenizer(kind: str, texts: Iterable[str], vocab_size: int = 4096) -> Tokenizer:

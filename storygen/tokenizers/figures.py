@@ -35,6 +35,8 @@ def measure_tokenizer(tokenizer: Tokenizer, texts: Iterable[str]) -> TokenizerFi
     different = list(words)
     alone, behind = (tokenizer.encode_batch([before + word for word in different]) for before in ("", " "))
     whole = sum(
-        words[word] for word, a, b in zip(different, alone, behind, strict=True) if min(len(a), len(b)) == 1
+        words[word]
+        for word, a, b in zip(different, alone, behind, strict=True)
+        if min(len(a), len(b)) == 1 and not tokenizer.unknown(word)
     )  # a word in a text stands behind a space, which some tokenizers keep with it
     return TokenizerFigures(size / max(1, tokens), whole / max(1, words.total()), unknown / max(1, characters))

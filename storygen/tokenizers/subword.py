@@ -39,7 +39,11 @@ class SubwordTokenizer(Tokenizer):
 
     @classmethod
     def train(cls, kind: str, texts: Iterable[str], vocab_size: int) -> "SubwordTokenizer":
-        """A tokenizer of at most `vocab_size` tokens, the special ones included, learnt from the texts."""
+        """A tokenizer of at most `vocab_size` tokens, the special ones included, learnt from the texts.
+
+        BPE is the same each time. WordPiece and Unigram differ in ties and last digits, as the library trains them.
+        """
+        check_size(kind, vocab_size)
         inner, trainer = _untrained(kind, vocab_size - len(SPECIAL_TOKENS))
         try:
             inner.train_from_iterator(texts, trainer)
@@ -79,6 +83,15 @@ class SubwordTokenizer(Tokenizer):
 
     def to_json(self) -> str:
         return self._content
+
+
+def check_size(kind: str, vocab_size: int) -> None:
+    """Refuses a vocabulary that can't be, before there is a text to train on."""
+    if vocab_size <= len(SPECIAL_TOKENS):
+        raise StorygenError(
+            f"a vocabulary of {vocab_size} leaves no room; it must be {len(SPECIAL_TOKENS) + 1} or more"
+        )
+    _untrained(kind, vocab_size - len(SPECIAL_TOKENS))
 
 
 def _untrained(kind: str, vocab_size: int) -> tuple[tokenizers.Tokenizer, trainers.Trainer]:

@@ -26,7 +26,7 @@ def story(seed, count=60):
 
 
 def config(**changes):
-    filters = FilterConfig(language="", min_letters=0.0, min_words=3, repetition=False)
+    filters = FilterConfig(language="", min_letters=0.0, min_words=3, max_repetition=0.0)
     return CleaningConfig(filter=filters, **{"shard_characters": 5000, **changes})
 
 

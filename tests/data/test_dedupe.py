@@ -69,11 +69,21 @@ def test_near_copies_are_found_and_other_stories_are_not(seen):
 
 
 def test_near_copies_of_long_texts_are_found(seen):
-    """Of them only a sample of the shingles is compared."""
     for number in range(5):
         add(seen, str(number), story(number, count=5000))
     assert find(seen, changed(story(3, count=5000), 0.01)) == "3"
     assert find(seen, story(9, count=5000)) == ""
+    # A chapter with an introduction: another length, and nearly the same text.
+    assert find(seen, story(77, count=400) + " " + story(2, count=5000)) == "2"
+
+
+def test_a_copy_of_a_later_story_that_is_like_an_earlier_one(seen):
+    """Both share bands with the copy; only the second is near enough."""
+    first = story(1, count=1000)
+    second = " ".join(first.split()[:550]) + " " + story(2, count=450)
+    add(seen, "first", first)
+    add(seen, "second", second)
+    assert find(seen, second + " and so on") == "second"
 
 
 def test_exact_only(tmp_path):

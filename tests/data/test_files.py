@@ -176,6 +176,15 @@ def test_a_line_of_a_hundred_megabytes_is_passed_over(tmp_path, monkeypatch):
     assert report.examples == ["a.jsonl:2: a line of more than 1,000 characters"]
 
 
+def test_a_csv_of_one_endless_line(tmp_path):
+    """The first line is read for the column names, and what it raised was not caught."""
+    path = tmp_path / "a.csv"
+    path.write_text('text\n"' + "x" * (files.LONGEST_LINE + 5) + '"\n')
+    assert "not valid CSV (field larger" in read(path)[1].examples[0]
+    path.write_text('"' + "x" * (files.LONGEST_LINE + 5) + '"\n')
+    assert "not valid CSV (field larger" in read(path)[1].examples[0]
+
+
 def test_broken_rows_of_a_csv_are_skipped(tmp_path):
     path = tmp_path / "a.csv"
     path.write_bytes(b'text,title\none,A\n"caf\xe9",B\n,C\ntwo,D\n')

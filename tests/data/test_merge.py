@@ -15,7 +15,7 @@ from train import prepare
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """The first 300 tales in five files, some of them twice, and ten for validation of which one is among them."""
+    """The first 300 tales in five files, and ten for validation of which one is among them."""
     folder = tmp_path_factory.mktemp("stories")
     with gzip.open(builtin_tales()[0][0], "rt") as lines:
         rows = [json.loads(line) for line in lines][:300]
@@ -93,3 +93,18 @@ def test_parts_need_a_common_tokenizer(files, tmp_path):
     """Each would train its own, and the same number would be another word in each."""
     with pytest.raises(StorygenError, match="needs --reuse-tokenizer FILE, as all parts must have the same"):
         prepare.main(["--input", str(files[0]), "--out", str(tmp_path / "x"), "--only-shard", "0/2"])
+
+
+def test_parts_do_not_split_alone(files, data, tmp_path):
+    """Each would draw its own line between training and validation, and a book could be on both sides."""
+    command = [
+        "--input",
+        str(files[0]),
+        "--reuse-tokenizer",
+        str(data / "tokenizer.json"),
+        "--out",
+        str(tmp_path / "x"),
+    ]
+    with pytest.raises(StorygenError, match="needs --valid FILES, or --valid-fraction 0"):
+        prepare.main([*command, "--only-shard", "0/2"])
+    prepare.main([*command, "--only-shard", "0/2", "--valid-fraction", "0"])

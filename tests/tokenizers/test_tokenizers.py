@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -172,3 +174,16 @@ def test_a_tokenizer_without_our_special_tokens_is_refused(tmp_path, tokenizer):
     path.write_text(json.dumps(content))
     with pytest.raises(StorygenError, match=r"<\|prompt\|>"):
         load_tokenizer(path)
+
+
+def test_the_same_text_gives_the_same_bpe_in_every_process():
+    """Token numbers that change from run to run would make every packed corpus another one."""
+    script = (
+        "from storygen.data.story import ReadReport; from storygen.data.files import read_file;"
+        "from storygen.data.sources import builtin_tales; from storygen.tokenizers import train_tokenizer;"
+        "texts = [story.text for story in read_file(builtin_tales()[1][0], ReadReport(''))];"
+        "print(train_tokenizer('bpe', texts, 600).fingerprint)"
+    )
+    printed = {subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout for _ in range(2)}
+    assert len(printed) == 1
+    assert len(printed.pop().strip()) == 64

@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from storygen.data.pack import PackedStories
@@ -14,7 +15,7 @@ from storygen.tokenizers import load_tokenizer
 from train import prepare
 
 KEEP = [
-    "--min-words", "0", "--min-letters", "0", "--language", "", "--no-repetition", "--duplicates", "keep",
+    "--min-words", "0", "--min-letters", "0", "--language", "", "--max-repetition", "0", "--duplicates", "keep",
     "--vocab-size", "300",
 ]  # fmt: skip
 """Keeps the stories of one line that tests are written with."""
@@ -212,6 +213,82 @@ prepare.main(sys.argv[1:])
     for file in sorted((tmp_path / "whole").iterdir()):
         assert file.read_bytes() == (out / file.name).read_bytes(), file.name
     assert not work.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["big.jsonl", "whole", "x"]
+
+
+def test_a_mistake_that_is_put_right_is_not_gone_on_with(tmp_path):
+    """The unfinished work of a wrong column was taken up again and again, with the same error."""
+    rows = "".join(f"{n},{text}\n" for n, text in enumerate(["a story of the fox and of the hen"] * 3))
+    (tmp_path / "a.csv").write_text("number,body\n" + rows)
+    out = tmp_path / "x"
+    with pytest.raises(StorygenError, match="no usable story in a.csv; .*has no column 'text'; it has number, body"):
+        prepare.main(["--source", f"files:{tmp_path}/a.csv", "--out", str(out), *KEEP])
+    prepare.main(["--source", f"files:{tmp_path}/a.csv?text=body", "--out", str(out), *KEEP, "--valid-fraction", "0"])
+    assert manifest_of(out)["splits"]["train"]["stories"] == 3
+
+
+def test_another_tokenizer_keeps_the_cleaning_and_packs_anew(tmp_path, monkeypatch, capsys):
+    """Hours of cleaning must not be lost to a vocabulary, nor the old tokenizer stay."""
+    from storygen.data import packing
+
+    def broken(*_):
+        raise KeyboardInterrupt
+
+    out = tmp_path / "x"
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(packing.Packer, "__call__", broken)
+        prepare.main(["--source", "tales", "--out", str(out), "--vocab-size", "400"])
+    cleaned = (tmp_path / "x.unfinished" / "clean-00000.jsonl").stat().st_mtime_ns
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(packing.Packer, "__call__", broken)
+        prepare.main(["--source", "tales", "--out", str(out), "--vocab-size", "500"])
+    assert "going on with the unfinished work" in capsys.readouterr().err
+    assert (tmp_path / "x.unfinished" / "clean-00000.jsonl").stat().st_mtime_ns == cleaned
+    prepare.main(["--source", "tales", "--out", str(out), "--vocab-size", "500"])
+    assert load_tokenizer(out / "tokenizer.json").vocab_size == 500
+
+
+def test_work_that_was_half_removed_is_begun_anew(tmp_path, monkeypatch):
+    from storygen.data import packing
+
+    out = tmp_path / "x"
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(packing.Packer, "__call__", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        prepare.main(["--source", "tales", "--out", str(out), "--vocab-size", "400"])
+    (tmp_path / "x.unfinished" / "clean-00000.jsonl").unlink()
+    prepare.main(["--source", "tales", "--out", str(out), "--vocab-size", "400"])
+    assert manifest_of(out)["splits"]["train"]["stories"] == 1180
+
+
+def test_unfinished_work_inside_the_input_folder_is_no_input(tmp_path, monkeypatch):
+    from storygen.data import packing
+
+    write_stories(tmp_path / "a.jsonl", [{"text": f"The story number {n} of the fox."} for n in range(9)])
+    command = ["--input", str(tmp_path), "--out", str(tmp_path / "x"), "--valid-fraction", "0", *KEEP]
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(packing.Packer, "__call__", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        prepare.main(command)
+    prepare.main(command)
+    assert manifest_of(tmp_path / "x")["splits"]["train"]["stories"] == 9
+
+
+def test_workers_end_with_the_process_that_started_them(tmp_path):
+    """Killed, by Slurm or for want of memory, it left them behind for good."""
+    big = tmp_path / "big.jsonl"
+    with gzip.open(builtin_tales()[0][0], "rt") as lines:
+        big.write_text(lines.read() * 20)
+    command = [sys.executable, "-m", "train.prepare", "--input", str(big), "--out", str(tmp_path / "x")]
+    process = subprocess.Popen([*command, "--workers", "2"], stderr=subprocess.DEVNULL)
+    parent = psutil.Process(process.pid)
+    workers = []
+    while process.poll() is None and len(workers) < 3:  # two and a resource tracker
+        workers = parent.children()
+        time.sleep(0.05)
+    time.sleep(2)  # they have begun
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert not alive
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak from /proc")
