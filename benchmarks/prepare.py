@@ -21,7 +21,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from storygen.data.clean import clean
+from storygen.data.clean_text import clean
 from storygen.data.dedupe import exact_key, signature, words_of
 from storygen.data.filters import FilterConfig, Filters
 from storygen.data.sources import builtin_tales

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from tqdm import tqdm
 
 from storygen.cli import Parser
-from storygen.data.clean import clean
-from storygen.data.cleaning import Input
-from storygen.data.packing import Sample
+from storygen.data.clean_corpus import Input
+from storygen.data.clean_text import clean
+from storygen.data.pack_corpus import Sample
 from storygen.data.sources import divide
 from storygen.data.story import ReadReport
 from storygen.errors import StorygenError

@@ -22,14 +22,14 @@ from typing import Any
 from tqdm import tqdm
 
 from storygen.cli import Parser, add_settings, run, settings_in
-from storygen.data.clean import CleanConfig
-from storygen.data.cleaning import STATE, CleaningConfig, Counts, DedupeConfig, Input, State, clean_all
+from storygen.data.clean_corpus import STATE, CleaningConfig, Counts, DedupeConfig, Input, State, clean_all
+from storygen.data.clean_text import CleanConfig
 from storygen.data.filters import FilterConfig
 from storygen.data.merge import merge_parts, part_folder
-from storygen.data.pack import write_manifest
-from storygen.data.packing import PackConfig, pack_all
+from storygen.data.pack_corpus import PackConfig, pack_all
 from storygen.data.report import FILE as REPORT
 from storygen.data.report import write_report
+from storygen.data.shards import write_manifest
 from storygen.data.sources import KINDS, divide
 from storygen.errors import StorygenError
 from storygen.folders import LOCK, UNFINISHED, locked, output_folder

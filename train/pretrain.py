@@ -15,7 +15,7 @@ import torch
 from storygen import artifact
 from storygen.cli import Parser, add_settings, run, settings_in
 from storygen.config import LSTMConfig, ModelConfig, TransformerConfig
-from storygen.data.pack import PackedStories
+from storygen.data.shards import PackedStories
 from storygen.errors import StorygenError
 from storygen.folders import clear, locked, output_folder
 from storygen.models import ARCHITECTURES, build_model, config_from_dict, config_to_dict

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from storygen.data.pack import PackedStories
+from storygen.data.shards import PackedStories
 
 IGNORED = -100
 """The target of a padding position; cross-entropy skips it."""

@@ -1,7 +1,7 @@
 """From the file of a Project Gutenberg book to its chapters or tales: pure functions on text.
 
 Header, licence, contents, notes and tags are removed, and the text is split at headings. Paragraphs stay hard-wrapped,
-and quotes and dashes as they are: that is the work of `clean`.
+and quotes and dashes as they are: that is the work of `clean_text`.
 """
 
 import re

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from storygen.data.pack import read_manifest, write_manifest
+from storygen.data.shards import read_manifest, write_manifest
 from storygen.errors import StorygenError
 
 _PART = re.compile(r"part-(\d+)-of-(\d+)")

@@ -4,8 +4,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from storygen.data.clean import STEPS
-from storygen.data.cleaning import Counts
+from storygen.data.clean_corpus import Counts
+from storygen.data.clean_text import STEPS
 
 FILE = "report.md"
 PICTURE = "lengths.png"

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 from storygen.config import Config, unknown_name
-from storygen.data.cleaning import Input
+from storygen.data.clean_corpus import Input
 from storygen.data.files import Columns, find_files, read_file
 from storygen.data.gutenberg import GutenbergSource
 from storygen.data.hub import DATASETS, HubSource

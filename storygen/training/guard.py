@@ -9,7 +9,7 @@ import torch
 
 from storygen.config import write_json
 from storygen.data.batches import Windows
-from storygen.data.pack import PackedStories
+from storygen.data.shards import PackedStories
 from storygen.errors import StorygenError
 from storygen.tokenizers import Tokenizer
 from storygen.training.loader import StepPlan

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from storygen.data.batches import Windows, collate, epoch_batches
-from storygen.data.pack import PackedStories
+from storygen.data.shards import PackedStories
 
 
 class StepPlan(NamedTuple):

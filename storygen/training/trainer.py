@@ -20,7 +20,7 @@ from tqdm import tqdm
 from storygen import artifact
 from storygen.config import GenerationConfig
 from storygen.data.batches import cut_windows
-from storygen.data.pack import PackedStories
+from storygen.data.shards import PackedStories
 from storygen.errors import StorygenError
 from storygen.models import LanguageModel, build_model, config_to_dict
 from storygen.tokenizers import Tokenizer

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from storygen.data.batches import IGNORED
-from storygen.data.pack import PackedStories
+from storygen.data.shards import PackedStories
 from storygen.evaluation.likelihood import batches_to_score
 from storygen.models import LanguageModel
 from storygen.training.guard import told_when_out_of_memory

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from storygen.data.batches import IGNORED, collate, cut_windows, epoch_batches
-from storygen.data.pack import PackedStories, ShardWriter, write_manifest
+from storygen.data.shards import PackedStories, ShardWriter, write_manifest
 from storygen.errors import StorygenError
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storygen.data.chunk import continued, join_up, sentences
-from storygen.data.pack import PackedStories
+from storygen.data.shards import PackedStories
 from storygen.data.sources import builtin_tales
 from storygen.tokenizers import load_tokenizer
 from train import prepare

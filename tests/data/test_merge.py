@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from storygen.data.merge import merge_parts
-from storygen.data.pack import PackedStories
+from storygen.data.shards import PackedStories
 from storygen.data.sources import builtin_tales
 from storygen.errors import StorygenError
 from train import prepare

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from storygen.data.pack import PackedStories
+from storygen.data.shards import PackedStories
 from storygen.data.sources import builtin_tales
 from storygen.errors import StorygenError
 from storygen.tokenizers import load_tokenizer
@@ -186,15 +186,15 @@ def test_a_killed_run_leaves_nothing_that_looks_finished_and_goes_on(tmp_path, m
     with gzip.open(builtin_tales()[0][0], "rt") as lines:
         big.write_text(lines.read())
     script = """
-from storygen.data import cleaning
+from storygen.data import clean_corpus
 from train import prepare
-finish = cleaning._Shards.finish
+finish = clean_corpus._Shards.finish
 def slow(self):
     finish(self)
     print("shard", flush=True)
     import time
     time.sleep(0.2)
-cleaning._Shards.finish = slow
+clean_corpus._Shards.finish = slow
 prepare.SHARD_CHARACTERS = 200_000
 import sys
 prepare.main(sys.argv[1:])
@@ -229,18 +229,18 @@ def test_a_mistake_that_is_put_right_is_not_gone_on_with(tmp_path):
 
 def test_another_tokenizer_keeps_the_cleaning_and_packs_anew(tmp_path, monkeypatch, capsys):
     """Hours of cleaning must not be lost to a vocabulary, nor the old tokenizer stay."""
-    from storygen.data import packing
+    from storygen.data import pack_corpus
 
     def broken(*_):
         raise KeyboardInterrupt
 
     out = tmp_path / "x"
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(packing.Packer, "__call__", broken)
+        patched.setattr(pack_corpus.Packer, "__call__", broken)
         prepare.main(["--source", "tales", "--out", str(out), "--vocab-size", "400"])
     cleaned = (tmp_path / "x.unfinished" / "clean-00000.jsonl").stat().st_mtime_ns
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(packing.Packer, "__call__", broken)
+        patched.setattr(pack_corpus.Packer, "__call__", broken)
         prepare.main(["--source", "tales", "--out", str(out), "--vocab-size", "500"])
     assert "going on with the unfinished work" in capsys.readouterr().err
     assert (tmp_path / "x.unfinished" / "clean-00000.jsonl").stat().st_mtime_ns == cleaned
@@ -249,11 +249,11 @@ def test_another_tokenizer_keeps_the_cleaning_and_packs_anew(tmp_path, monkeypat
 
 
 def test_work_that_was_half_removed_is_begun_anew(tmp_path, monkeypatch):
-    from storygen.data import packing
+    from storygen.data import pack_corpus
 
     out = tmp_path / "x"
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(packing.Packer, "__call__", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(pack_corpus.Packer, "__call__", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         prepare.main(["--source", "tales", "--out", str(out), "--vocab-size", "400"])
     (tmp_path / "x.unfinished" / "clean-00000.jsonl").unlink()
     prepare.main(["--source", "tales", "--out", str(out), "--vocab-size", "400"])
@@ -261,12 +261,12 @@ def test_work_that_was_half_removed_is_begun_anew(tmp_path, monkeypatch):
 
 
 def test_unfinished_work_inside_the_input_folder_is_no_input(tmp_path, monkeypatch):
-    from storygen.data import packing
+    from storygen.data import pack_corpus
 
     write_stories(tmp_path / "a.jsonl", [{"text": f"The story number {n} of the fox."} for n in range(9)])
     command = ["--input", str(tmp_path), "--out", str(tmp_path / "x"), "--valid-fraction", "0", *KEEP]
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(packing.Packer, "__call__", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(pack_corpus.Packer, "__call__", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         prepare.main(command)
     prepare.main(command)
     assert manifest_of(tmp_path / "x")["splits"]["train"]["stories"] == 9

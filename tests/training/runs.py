@@ -6,7 +6,7 @@ import sys
 
 import torch
 
-from storygen.data.pack import PackedStories
+from storygen.data.shards import PackedStories
 from storygen.models import build_model
 from storygen.tokenizers import load_tokenizer
 from storygen.training.checkpoint import load_checkpoint

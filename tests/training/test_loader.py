@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from storygen.data.batches import cut_windows
-from storygen.data.pack import PackedStories, write_manifest
+from storygen.data.shards import PackedStories, write_manifest
 from storygen.training.loader import load_steps, plan_steps
 
 

@@ -19,9 +19,9 @@ from typing import Any
 
 from storygen.config import Config, option, read_json, write_json
 from storygen.data.chunk import continued, join_up, sentences
-from storygen.data.cleaning import exit_with_parent, map_in_order, told_what_broke
-from storygen.data.pack import ShardWriter, token_dtype
+from storygen.data.clean_corpus import exit_with_parent, map_in_order, told_what_broke
 from storygen.data.prompts import Keywords, draw_prompt
+from storygen.data.shards import ShardWriter, token_dtype
 from storygen.data.story import Story
 from storygen.errors import StorygenError
 from storygen.folders import UNFINISHED
@@ -104,7 +104,7 @@ class Clean:
 
 
 def read_clean(path: Path) -> Iterator[Clean]:
-    """The stories of a shard that `cleaning` wrote."""
+    """The stories of a shard that `clean_corpus` wrote."""
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             values = json.loads(line)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storygen.data.clean import (
+from storygen.data.clean_text import (
     STEPS,
     CleanConfig,
     clean,

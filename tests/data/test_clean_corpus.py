@@ -4,10 +4,10 @@ import random
 
 import pytest
 
-from storygen.data import cleaning
-from storygen.data.cleaning import CleaningConfig, Counts, DedupeConfig, Input, clean_all, map_in_order
+from storygen.data import clean_corpus
+from storygen.data.clean_corpus import CleaningConfig, Counts, DedupeConfig, Input, clean_all, map_in_order
 from storygen.data.filters import FilterConfig
-from storygen.data.packing import read_clean
+from storygen.data.pack_corpus import read_clean
 from storygen.data.story import Story
 from storygen.errors import StorygenError
 
@@ -17,7 +17,7 @@ WORDS = "fox hen river house winter evening bread king sea hat moon lamp wolf qu
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch):
     """So that there are several, and several shards."""
-    monkeypatch.setattr(cleaning, "BATCH_CHARACTERS", 1000)
+    monkeypatch.setattr(clean_corpus, "BATCH_CHARACTERS", 1000)
 
 
 def story(seed, count=60):

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from storygen.config import Config, option, read_json, write_json
-from storygen.data.clean import CleanConfig, clean
+from storygen.data.clean_text import CleanConfig, clean
 from storygen.data.dedupe import SeenStories, exact_key, signature, words_of
 from storygen.data.filters import FilterConfig, Filters
 from storygen.data.story import ReadReport, Story
