@@ -2,7 +2,7 @@
 
 manifest.json              what is inside, with sizes to check against
 tokenizer.json             what the tokens mean
-train-00-00000-00000.bin   tokens back to back, uint16 (uint32 when the vocabulary needs it), an end token after each story
+train-00-00000-00000.bin   tokens back to back, uint16 (uint32 for large vocabularies), an end token after each story
 train-00-00000-00000.idx   int64 pairs (first token, UTF-8 bytes of the text), one a story
 """
 
