@@ -3,8 +3,6 @@
 import re
 from collections.abc import Sequence
 
-CONTINUED = "(continued)"
-"""Stands behind the title in the prompt of a piece that does not begin its story, so that the model can tell."""
 _NO_END = "".join(rf"(?<!\b{title}\.)" for title in ("Mr", "Mrs", "Ms", "Dr", "St", "Mme", "Mlle", "Prof", "Capt"))
 _SENTENCE = re.compile(rf".+?(?:(?<=[.!?]){_NO_END}[\"')\]]*(?=\s+[^\sa-z])|(?=\n\n)|\Z)\s*", re.DOTALL)
 
@@ -25,8 +23,3 @@ def join_up(parts: Sequence[str], sizes: Sequence[int], limit: int) -> list[str]
         held.append(part)
         size += each
     return [*pieces, "".join(held)] if held else pieces
-
-
-def continued(title: str) -> str:
-    """The prompt of a piece that does not begin the story of that title."""
-    return f"{title} {CONTINUED}".strip()

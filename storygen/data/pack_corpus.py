@@ -12,15 +12,15 @@ import os
 import random
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from storygen.config import Config, option, read_json, write_json
-from storygen.data.chunk import continued, join_up, sentences
+from storygen.data.chunk import join_up, sentences
 from storygen.data.clean_corpus import exit_with_parent, map_in_order, told_what_broke
-from storygen.data.prompts import Keywords, draw_prompt
+from storygen.data.prompts import Keywords, draw_continuation, draw_prompt
 from storygen.data.shards import ShardWriter, token_dtype
 from storygen.data.story import Story
 from storygen.errors import StorygenError
@@ -34,6 +34,8 @@ BATCH = 256
 """Stories that are encoded together."""
 FIT_STORIES = 200
 """On so many stories the tokenizer's figures are measured."""
+PROMPT_TOKENS = 48
+"""Room that a piece of a long story leaves for its prompt."""
 SPLITS = ("train", "valid")
 
 
@@ -51,7 +53,7 @@ class PackConfig(Config):
         choices=("story", "packed", "sliding"),
     )
     piece_tokens: int | None = option(
-        None, "story: cut training stories that have more tokens at sentence ends; the pieces keep the title.", low=16
+        None, "story: cut training stories that have more tokens at sentence ends; the pieces keep the title.", low=64
     )
     stride: int = option(64, "sliding: tokens from the beginning of one window to that of the next.", low=1)
     seed: int = option(0, "Draws the form of each story's prompt.", low=0)
@@ -215,19 +217,24 @@ class Packer:
         if split == "valid":
             yield Piece(story.text, "", split)
             return
-        prompt = draw_prompt(story, self._keywords, random.Random(f"{self._config.seed} {turn} {_hash(story.text)}"))
         limit = self._config.piece_tokens
-        if limit is None or len((prompt + story.text).encode()) + 3 <= limit:  # a token has a byte at least
-            yield Piece(story.text, prompt, split)
+        # A token has a byte at least, so a short text needs not be encoded to know that it fits.
+        if limit is None or len(story.text.encode()) <= limit - PROMPT_TOKENS:
+            yield Piece(story.text, draw_prompt(story, self._keywords, self._draw(story, turn)), split)
             return
         parts = sentences(story.text)
-        heads = self._tokenizer.encode_batch([prompt, continued(story.title)])
-        room = limit - max(map(len, heads)) - 3  # the special tokens
-        sizes = map(len, self._tokenizer.encode_batch(parts))
-        pieces = join_up(parts, list(sizes), max(1, room))
+        sizes = [len(tokens) for tokens in self._tokenizer.encode_batch(parts)]
+        pieces = join_up(parts, sizes, max(1, limit - PROMPT_TOKENS))
         for number, text in enumerate(pieces):
-            head = continued(story.title) if number else prompt
-            yield Piece(text, head, split, ends=number == len(pieces) - 1)
+            draw = self._draw(story, turn, number)
+            if number:
+                prompt = draw_continuation(story.title, text, self._keywords, draw)
+            else:
+                prompt = draw_prompt(replace(story, text=text), self._keywords, draw)
+            yield Piece(text, prompt, split, ends=number == len(pieces) - 1)
+
+    def _draw(self, story: Story, turn: int, number: int = 0) -> random.Random:
+        return random.Random(f"{self._config.seed} {turn} {number} {_hash(story.text)}")
 
 
 _packer: Packer

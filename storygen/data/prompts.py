@@ -10,6 +10,8 @@ from collections import Counter
 
 from storygen.data.story import Story
 
+CONTINUED = "(continued)"
+"""Stands behind the title in the prompt of a piece that does not begin its story, so that the model can tell."""
 _WORD = re.compile(r"[^\W\d_]{4,}")
 
 
@@ -39,10 +41,21 @@ class Keywords:
         return sorted(weight, key=lambda word: (-weight[word], word))[:count]
 
 
+def draw_keywords(text: str, keywords: Keywords, draw: random.Random) -> str:
+    """One to four of the words that tell a text apart, in any order."""
+    words = keywords.top(text)
+    return ", ".join(draw.sample(words, min(len(words), draw.randint(1, 4))))
+
+
+def draw_continuation(title: str, text: str, keywords: Keywords, draw: random.Random) -> str:
+    """The prompt of a piece that does not begin its story: the title, and half of the time keywords of the piece."""
+    words = draw_keywords(text, keywords, draw) if draw.random() < 0.5 else ""
+    return f"{title} {CONTINUED}".strip() + (f": {words}" if words else "")
+
+
 def draw_prompt(story: Story, keywords: Keywords, draw: random.Random) -> str:
     """One form of the prompt, each kind that the story has equally likely, or "" for none."""
     kind = draw.choice([name for name in ("title", "prompt", "keywords", "nothing") if getattr(story, name, True)])
     if kind == "keywords":
-        words = keywords.top(story.text)
-        return ", ".join(draw.sample(words, min(len(words), draw.randint(1, 4))))
+        return draw_keywords(story.text, keywords, draw)
     return "" if kind == "nothing" else getattr(story, kind)

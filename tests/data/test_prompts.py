@@ -1,7 +1,7 @@
 import random
 from collections import Counter
 
-from storygen.data.prompts import Keywords, draw_prompt
+from storygen.data.prompts import Keywords, draw_continuation, draw_prompt
 from storygen.data.story import Story
 
 
@@ -36,3 +36,11 @@ def test_every_form_of_prompt_turns_up_equally_often():
 
 def test_a_story_without_title_or_words_has_no_prompt():
     assert draw_prompt(Story("a b c"), learnt(), random.Random(1)) == ""
+
+
+def test_a_continuation_has_the_title_and_half_of_the_time_words_of_the_piece():
+    draws = [draw_continuation("The Otter", "an otter sleeps there", learnt(), random.Random(n)) for n in range(100)]
+    words = {draw.removeprefix("The Otter (continued)") for draw in draws}
+    assert words == {"", ": otter", ": there", ": otter, there", ": there, otter"}
+    assert 30 < draws.count("The Otter (continued)") < 70
+    assert draw_continuation("", "over there", learnt(), random.Random(0)).startswith("(continued)")
