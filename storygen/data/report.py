@@ -61,7 +61,8 @@ def _lines(manifest: dict[str, Any], counts: Counts) -> list[str]:
         f"{fits['unknown']:.3%} of the characters unknown"
     )
     lines += ["", f"Tokenizer: {tokenizer['kind']} of {tokenizer['vocab_size']:,}: {fit}.", ""]
-    lines += [f"Split {manifest['split']}; windows for training lie by {manifest['chunking']}.", ""]
+    chunking = ", ".join(f"{name} {value}" for name, value in manifest["chunking"].items())
+    lines += [f"Split {manifest['split']}. Chunking for training: {chunking}.", ""]
     return [*lines, f"![Lengths of the kept stories]({PICTURE})"]
 
 
