@@ -9,6 +9,7 @@ medians. Pause other work first.
 """
 
 import argparse
+import contextlib
 import gzip
 import json
 import os
@@ -21,6 +22,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import psutil
+
 from storygen.data.clean_text import clean
 from storygen.data.dedupe import exact_key, signature, words_of
 from storygen.data.filters import FilterConfig, Filters
@@ -31,10 +34,6 @@ TURNS = 3
 NOISE = 0.3
 """Share of words that are changed: copies in which fewer are would be dropped."""
 PREPARE = "import sys; from storygen.cli import run; from train.prepare import main; run(lambda: main(sys.argv[1:]))"
-PEAK = (
-    "import resource, subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1], *sys.argv[2:]], check=True);"
-    "print(max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))"
-)
 
 
 def write_corpus(path: Path, megabytes: float) -> None:
@@ -58,6 +57,16 @@ def prepare(path: Path, out: Path, tokenizer: Path) -> float:
     command = ["--input", str(path), "--out", str(out), "--overwrite", "--reuse-tokenizer", str(tokenizer)]
     subprocess.run([sys.executable, "-c", PREPARE, *command], check=True, capture_output=True)
     return time.perf_counter() - started
+
+
+def peak_memory(command: list[str]) -> int:
+    """The most bytes that a run and its workers held together, looked at ten times a second."""
+    process, most = psutil.Popen([sys.executable, "-c", PREPARE, *command], stdout=subprocess.DEVNULL), 0
+    while process.poll() is None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            most = max(most, sum(each.memory_info().rss for each in [process, *process.children(recursive=True)]))
+        time.sleep(0.1)
+    return most
 
 
 def encode_alone(path: Path, tokenizer: Path) -> float:
@@ -112,13 +121,7 @@ def main() -> None:
             for megabytes in (arguments.megabytes, 10 * arguments.megabytes):
                 write_corpus(work / "corpus.jsonl", megabytes)
                 command = ["--input", str(work / "corpus.jsonl"), "--out", str(work / "out"), "--overwrite"]
-                printed = subprocess.run(
-                    [sys.executable, "-c", PEAK, PREPARE, *command], capture_output=True, text=True
-                )
-                print(
-                    f"{megabytes:g} MB of text: largest process {int(printed.stdout.split()[-1]) / 1e3:.0f} MB",
-                    flush=True,
-                )
+                print(f"{megabytes:g} MB of text: {peak_memory(command) / 1e6:.0f} MB in all processes", flush=True)
             return
         write_corpus(work / "corpus.jsonl", arguments.megabytes)
         ours, theirs = [], []
