@@ -100,7 +100,7 @@ class Counts:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Counts":
-        """What `dataclasses.asdict` made, after JSON."""
+        """What `to_dict` made, after JSON."""
         words = Counter({int(size): count for size, count in values["words"].items()})  # JSON has no other keys
         counters = {name: Counter(values[name]) for name in ("changed", "dropped")}
         return cls(**{**values, **counters, "words": words})

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from storygen.data.shards import read_manifest, write_manifest
+from storygen.data.shards import join_summaries, read_manifest, write_manifest
 from storygen.errors import StorygenError
 
 _PART = re.compile(r"part-(\d+)-of-(\d+)")
@@ -53,6 +53,7 @@ def merge_parts(folder: Path) -> dict[str, Any]:
 def _merged(parts: dict[str, dict[str, Any]], split: str) -> dict[str, Any]:
     """One split of all parts; a shard's name is told from the merged folder."""
     entries = [(name, part["splits"][split]) for name, part in parts.items()]
-    totals = {key: sum(entry[key] for _, entry in entries) for key in ("stories", "tokens", "bytes")}
-    shards = [{**shard, "file": f"{name}/{shard['file']}"} for name, entry in entries for shard in entry["shards"]]
-    return {**totals, "shards": shards}
+    return join_summaries(
+        {**entry, "shards": [{**shard, "file": f"{name}/{shard['file']}"} for shard in entry["shards"]]}
+        for name, entry in entries
+    )

@@ -21,7 +21,7 @@ from storygen.config import Config, option, read_json, write_json
 from storygen.data.chunk import join_up, sentences
 from storygen.data.clean_corpus import exit_with_parent, map_in_order, told_what_broke
 from storygen.data.prompts import Keywords, draw_continuation, draw_prompt
-from storygen.data.shards import ShardWriter, token_dtype
+from storygen.data.shards import ShardWriter, join_summaries, token_dtype
 from storygen.data.story import Story
 from storygen.errors import StorygenError
 from storygen.folders import UNFINISHED
@@ -277,7 +277,7 @@ def pack_all(
         packed = [_told(pack(task), task, progress) for task in tasks]
     for task in tasks:
         (out / f"{task.name}.json").unlink()
-    splits = {name: _sum(part["splits"][name] for part in packed) for name in SPLITS}
+    splits = {name: join_summaries(part["splits"][name] for part in packed) for name in SPLITS}
     if not splits["train"]["shards"]:
         raise StorygenError("every story fell into the validation split; lower --valid-fraction or add text")
     chunking: dict[str, Any] = {"kind": config.chunking}
@@ -316,12 +316,6 @@ def _fit(tokenizer: Tokenizer, shards: list[Path], split: Split) -> dict[str, fl
 def _told(result: dict[str, Any], task: Task, progress: Callable[[int], None]) -> dict[str, Any]:
     progress(task.clean.stat().st_size)
     return result
-
-
-def _sum(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    parts = list(parts)
-    totals = {key: sum(part[key] for part in parts) for key in ("stories", "tokens", "bytes")}
-    return {**totals, "shards": [shard for part in parts for shard in part["shards"]]}
 
 
 def _hash(text: str) -> int:

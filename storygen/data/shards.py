@@ -6,7 +6,7 @@ train-00-00000-00000.bin   tokens back to back, uint16 (uint32 for large vocabul
 train-00-00000-00000.idx   int64 pairs (first token, UTF-8 bytes of the text), one a story
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -67,8 +67,15 @@ class ShardWriter:
 
     def summary(self) -> dict[str, Any]:
         """The split's entry in the manifest."""
-        totals = {key: sum(getattr(shard, key) for shard in self.shards) for key in ("stories", "tokens", "bytes")}
-        return {**totals, "shards": [asdict(shard) for shard in self.shards]}
+        shards = [asdict(shard) for shard in self.shards]
+        return join_summaries({**shard, "shards": [shard]} for shard in shards)
+
+
+def join_summaries(summaries: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """One entry of a manifest for the shards of several."""
+    summaries = list(summaries)
+    totals = {key: sum(each[key] for each in summaries) for key in ("stories", "tokens", "bytes")}
+    return {**totals, "shards": [shard for each in summaries for shard in each["shards"]]}
 
 
 def token_dtype(vocab_size: int) -> np.dtype:

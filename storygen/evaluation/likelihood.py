@@ -72,15 +72,20 @@ def batches_to_score(
         for window in rolling_windows(len(tokens), context_length)
     )
     while batch := list(itertools.islice(pieces, max(1, batch_tokens // context_length))):
-        width = max(len(tokens) for tokens, _ in batch) - 1
-        inputs = torch.zeros(len(batch), width, dtype=torch.int64)
-        targets = torch.full((len(batch), width), IGNORED)
-        for row, (tokens, scored) in enumerate(batch):
-            tokens = torch.as_tensor(tokens)
-            last = len(tokens) - 1
-            inputs[row, :last] = tokens[:-1]
-            targets[row, last - scored : last] = tokens[-scored:]
-        yield inputs, targets
+        yield rows_to_score(batch)
+
+
+def rows_to_score(pieces: Sequence[tuple[Sequence[int], int]]) -> tuple[Tensor, Tensor]:
+    """Inputs and targets (rows, width) of (tokens, scored) pieces: the last `scored` tokens of each are targets."""
+    width = max(len(tokens) for tokens, _ in pieces) - 1
+    inputs = torch.zeros(len(pieces), width, dtype=torch.int64)
+    targets = torch.full((len(pieces), width), IGNORED)
+    for row, (tokens, scored) in enumerate(pieces):
+        tokens = torch.as_tensor(tokens)
+        last = len(tokens) - 1
+        inputs[row, :last] = tokens[:-1]
+        targets[row, last - scored : last] = tokens[-scored:]
+    return inputs, targets
 
 
 @torch.inference_mode()

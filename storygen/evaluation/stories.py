@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from storygen.config import GenerationConfig
-from storygen.data.batches import IGNORED
 from storygen.errors import StorygenError
+from storygen.evaluation.likelihood import rows_to_score
 from storygen.models import LanguageModel
 from storygen.tokenizers import Tokenizer
 from storygen.writer import Result, Writer
@@ -119,13 +119,7 @@ def _nats_of_text(model: LanguageModel, tokenizer: Tokenizer, prompts: Sequence[
     device, context = next(model.parameters()).device, model.config.context_length
     heads = [tokenizer.head(tokenizer.encode(prompt)[: context // 2]) for prompt in prompts]
     body = [*tokenizer.encode(text), tokenizer.end_id][: context - max(map(len, heads))]
-    width = max(map(len, heads)) + len(body) - 1
-    inputs = torch.zeros(len(prompts), width, dtype=torch.int64)
-    targets = torch.full((len(prompts), width), IGNORED)
-    for row, head in enumerate(heads):
-        tokens = torch.tensor([*head, *body])
-        inputs[row, : len(tokens) - 1] = tokens[:-1]
-        targets[row, len(head) - 1 : len(tokens) - 1] = tokens[len(head) :]
+    inputs, targets = rows_to_score([([*head, *body], len(body)) for head in heads])
     logits, _ = model(inputs.to(device))  # (prompts, width, vocabulary)
     nats = F.cross_entropy(logits.float().flatten(0, 1), targets.to(device).flatten(), reduction="none")
-    return nats.view(len(prompts), width).double().sum(dim=1).cpu()
+    return nats.view(targets.shape).double().sum(dim=1).cpu()

@@ -1,6 +1,6 @@
 """What a run needs to go on exactly where it was: weights, optimizer, and how far it has come.
 
-Dropout is seeded anew for each step, and the order of the data is a function of the seed and the epoch, so no other
+Dropout is seeded anew for each batch, and the order of the data is a function of the seed and the epoch, so no other
 state of a random generator has to be kept.
 """
 
