@@ -16,6 +16,7 @@ from storygen.data.sources import builtin_tales
 from storygen.data.story import ReadReport
 from storygen.models import build_model
 from storygen.tokenizers import train_tokenizer
+from tests.hub import WRITE, HubStandIn
 from train import prepare
 
 LOCAL = ("127.0.0.1", "::1", "localhost", "0.0.0.0", "")
@@ -95,3 +96,24 @@ def model_folders(tmp_path_factory, tokenizer):
         model = lively(build_model(tiny_config(architecture, tokenizer.vocab_size)))
         artifact.save(root / architecture, model, tokenizer, {"parameters": model.num_parameters})
     return root
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A stand-in for the Hub, to which the `huggingface_hub` of this process talks: as ann, with an empty cache.
+
+    The client reads its settings when it is imported, so they are changed where it keeps them.
+    """
+    from huggingface_hub import constants
+
+    with HubStandIn() as stand_in:
+        monkeypatch.setenv("HF_TOKEN", WRITE)
+        for name, value in {
+            "ENDPOINT": stand_in.url,
+            "HUGGINGFACE_CO_URL_TEMPLATE": stand_in.url + "/{repo_id}/resolve/{revision}/{filename}",
+            "HF_HUB_CACHE": str(tmp_path / "hf-cache"),
+            "HF_TOKEN_PATH": str(tmp_path / "hf-token"),
+            "HF_HUB_DISABLE_XET": True,
+        }.items():
+            monkeypatch.setattr(constants, name, value)
+        yield stand_in

@@ -16,7 +16,7 @@ import pytest
 
 from storygen.data.hub import WAITS, HubSource, detokenise, strip_tag
 from storygen.errors import StorygenError
-from tests.data.hub_datasets import CUT, DatasetHubStandIn
+from tests.hub import Cut, HubStandIn
 
 CLIENT = """
 import dataclasses, json, sys, time
@@ -52,8 +52,8 @@ def hub(tmp_path_factory):
     write(root / "tales", "train-00001-of-00002", text=["b0", "b1", "b2"], heading=["T3", "T4", "T5"], age=[4, 5, 6])
     write(root / "holes", "train-00000-of-00001", text=["one", None, " \n", "two"])
     (root / "empty").mkdir()
-    folders = {f"ann/{folder.name}": folder for folder in root.iterdir()}
-    with DatasetHubStandIn({**folders, "ann/gated": 403, "ann/login": 401, "ann/broken": 500}) as stand_in:
+    repos = {"gated": 403, "login": 401, "broken": 500, **{folder.name: folder for folder in root.iterdir()}}
+    with HubStandIn({f"datasets/ann/{name}": content for name, content in repos.items()}) as stand_in:
         stand_in.root = root
         yield stand_in
 
@@ -150,7 +150,7 @@ def test_prompts_of_reddit_lose_their_tag_and_stories_to_one_prompt_share_a_sour
         story=["It was n't cold , and so on <newline> <newline> `` Hi . ''", "Second one .", "Third , here ."],
         prompt=["[ WP ] A ghost ca n't sleep .", "[WP] A ghost can't sleep.", "[ EU ] A wizard 's taxes ."],
     )
-    hub.repos["ann/prompts"] = hub.root / "prompts"
+    hub.put("datasets/ann/prompts", hub.root / "prompts")
     answer = read("ann/prompts", text="story", prompt="prompt", tags=True, detokenise=True, max_words=9)
     assert texts(answer) == ["It wasn't cold, and so on\n", "Second one.", "Third, here."]
     assert [story["prompt"] for story in answer["stories"]] == ["A ghost can't sleep."] * 2 + ["A wizard's taxes."]
@@ -159,7 +159,7 @@ def test_prompts_of_reddit_lose_their_tag_and_stories_to_one_prompt_share_a_sour
 
 def test_a_connection_that_is_cut_goes_on(hub, read):
     """The client asks again by itself when a body ends too early: no row may be lost or come twice."""
-    hub.faults["00001-of-00002.parquet"] = [CUT, CUT, 503]
+    hub.faults["GET .*00001-of-00002.parquet"] = [Cut(300), Cut(300), 503]
     answer = read()
     assert texts(answer) == ["a0", "a1", "a2", "b0", "b1", "b2"]
     assert (answer["error"], answer["screen"], our_waits(answer)) == ("", "", [])
@@ -169,19 +169,19 @@ def test_what_the_client_gives_up_is_taken_up_at_the_row_where_it_broke(hub, rea
     """The client gives up after six failures: no row may be lost or come twice, nor the first file be read again."""
     for number in range(3):
         write(hub.root / "long", f"train-0000{number}-of-00003", text=[f"{number} {row}" for row in range(5)])
-    hub.repos["ann/long"] = hub.root / "long"
-    hub.faults["00002-of-00003.parquet"] = [CUT] * 6 + [500] * 6
+    hub.put("datasets/ann/long", hub.root / "long")
+    hub.faults["GET .*00002-of-00003.parquet"] = [Cut(300)] * 6 + [500] * 6
     answer = read("ann/long")
     assert texts(answer) == [f"{number} {row}" for number in range(3) for row in range(5)]
     assert (answer["error"], answer["report"]["stories"], our_waits(answer)) == ("", 15, [1.0, 10.0])
     assert "broke off after row 10; trying again in 1.0 s" in answer["screen"]
-    first = [path for path in hub.requests if path.endswith("00000-of-00003.parquet")]
+    first = hub.asked("00000-of-00003.parquet")
     assert len(first) == 2  # one of them for the names of the columns
 
 
 def test_a_server_that_never_recovers_is_one_line(hub, read):
     """Reading must end, without a traceback, and keep what came before."""
-    hub.faults["00001-of-00002.parquet"] = [500] * 1000
+    hub.faults["GET .*00001-of-00002.parquet"] = [500] * 1000
     answer = read()
     assert texts(answer) == ["a0", "a1", "a2"]
     assert answer["error"].startswith("Hub dataset 'ann/tales' cannot be read on after row 3: ")
@@ -194,7 +194,7 @@ def test_a_broken_file_is_not_tried_again(hub, read):
     """A file that is no parquet stays so: four waits for it would be three minutes lost."""
     write(hub.root / "bad", "train-00000-of-00002", text=["one"])
     (hub.root / "bad" / "data" / "train-00001-of-00002.parquet").write_bytes(b"this is not a parquet file")
-    hub.repos["ann/bad"] = hub.root / "bad"
+    hub.put("datasets/ann/bad", hub.root / "bad")
     answer = read("ann/bad")
     assert texts(answer) == ["one"]
     assert answer["error"].startswith("Hub dataset 'ann/bad' cannot be read on after row 1: ")
@@ -227,7 +227,7 @@ def test_what_cannot_be_had_is_one_clear_line(read, fields, error):
 
 def test_files_that_become_gated_are_not_tried_again(hub, read):
     """A gated dataset may show its card and refuse its files."""
-    hub.faults["00001-of-00002.parquet"] = [403]
+    hub.faults["GET .*00001-of-00002.parquet"] = [403]
     answer = read()
     assert texts(answer) == ["a0", "a1", "a2"]
     assert answer["error"] == "Hub dataset 'ann/tales' is gated; ask for access on its page and set HF_TOKEN"
