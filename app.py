@@ -1,23 +1,24 @@
 """Entry of the app, on a Space and on one's own machine: `python app.py`."""
 
-import os
+import signal
+import sys
 from pathlib import Path
 
-from storygen.arena.battle import Arena
-from storygen.arena.votes import VoteStore
+from storygen.arena.opening import open_arena
 from storygen.catalogue import load_writers
 from storygen.cli import run
-from storygen.ui.page import build_page
-from storygen.ui.theme import CSS, THEME
+from storygen.ui.page import LOOK, build_page
 
 
 def main() -> None:
     """Loads the models, builds the page and serves it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that votes are pushed at the exit
     writers = load_writers(Path(__file__).parent / "checkpoints")
-    arena = Arena(writers, VoteStore(os.environ.get("STORYGEN_VOTES", "votes")))
+    arena = open_arena(writers)
     page = build_page(writers, arena)
     page.queue(max_size=32)
-    page.launch(theme=THEME, css=CSS, ssr_mode=False, footer_links=["settings"])
+    arena.start()
+    page.launch(**LOOK, ssr_mode=False, footer_links=["settings"])
 
 
 if __name__ == "__main__":

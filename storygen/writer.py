@@ -70,8 +70,8 @@ class Result:
 class StoryStream:
     """An iterator over pieces of text; `result` is there once it is exhausted, `close()` stops early."""
 
-    def __init__(self, pieces: "Iterator[str]", opening: str) -> None:
-        self._pieces = pieces
+    def __init__(self, pieces: Iterator[str], opening: str, cancel: Callable[[], None]) -> None:
+        self._pieces, self._cancel = pieces, cancel
         self.opening = opening
         """What the pieces continue."""
         self.result: Result | None = None
@@ -89,6 +89,7 @@ class StoryStream:
     def close(self) -> None:
         """Stops generating; no result is made."""
         self._pieces.close()
+        self._cancel()  # the iterator does so only if it was ever begun
 
 
 class Writer:
@@ -131,7 +132,12 @@ class Writer:
         prompt, notes = self.prompt_tokens(opening, title)
         generation = self.engine.submit(prompt, config, self._stops_at(config.stop), explain)
         written = self._write(generation, len(prompt), opening, title, config, tuple(notes))
-        return StoryStream(written, opening)
+        return StoryStream(written, opening, generation.cancel)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether somebody's story is being written or waits for its turn."""
+        return self.engine.has_work()
 
     def prompt_tokens(self, opening: str, title: str) -> tuple[list[int], list[str]]:
         """The tokens to continue, at most the context length, and notes on what had to be left out.

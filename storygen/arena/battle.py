@@ -4,100 +4,129 @@ A page knows a battle only by its id. Models, settings and seeds leave the serve
 """
 
 import hashlib
-import itertools
+import hmac
 import random
-import secrets
 import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import storygen
-from storygen.arena.votes import VERDICTS, VoteStore
-from storygen.config import GenerationConfig, unknown_name
+from storygen.arena.board import LiveBoard
+from storygen.arena.contestants import Catalogue, Contestant
+from storygen.arena.draw import draw_pair
+from storygen.arena.ledger import MODES, Entrant
+from storygen.arena.limit import Limit
+from storygen.arena.match import Match, Prompt, Side, Unfit, in_step, write_match
+from storygen.arena.mirrors import Mirror
+from storygen.arena.pool import Pool
+from storygen.arena.suggestions import SUGGESTIONS
+from storygen.arena.votes import MAX_NOTE, TAGS, VERDICTS, VoteStore
+from storygen.config import unknown_name
 from storygen.errors import StorygenError
 from storygen.writer import Result, Writer
 
 KEPT_BATTLES = 1000
-"""Older battles without a verdict expire beyond this number."""
-MAX_PROMPT = 500
-"""Characters of a title or an opening."""
-COMPETING = (
-    GenerationConfig(strategy="top_p", temperature=0.8, top_p=0.95),
-    GenerationConfig(strategy="top_k", temperature=0.8, top_k=40),
-    GenerationConfig(strategy="sample", temperature=1.0),
-    GenerationConfig(strategy="greedy"),
-    GenerationConfig(strategy="beam", num_beams=4),
-)
-"""The ways of decoding that compete, each with every model. The length is the battle's, the same for both sides."""
-
-
-@dataclass(frozen=True)
-class Contestant:
-    """A model and how it is decoded."""
-
-    model: str
-    config: GenerationConfig
-
-    def __str__(self) -> str:
-        settings = ", ".join(f"{name.replace('_', ' ')} {getattr(self.config, name)}" for name in self.config.settings)
-        return f"{self.model}, {self.config.strategy.replace('_', ' ')}" + (f" ({settings})" if settings else "")
+"""Older battles without a verdict expire beyond this number,"""
+SECONDS_TO_JUDGE = 3600.0
+"""and after this time."""
+SECONDS_TO_UNDO = 20.0
+ROUNDS_A_MINUTE = 20
+"""Of one session."""
+TRIES = 5
+"""Pairs drawn for one battle until both stories are fit."""
+REPEATED, ROUNDS_BEFORE_REPEAT = 0.05, 3
+"""Share of rounds in which a pair is shown again, sides swapped, and how many rounds ago it was at least."""
 
 
 @dataclass
 class Battle:
-    """Two contestants on one prompt."""
+    """A match that one session may judge."""
 
     session: str
-    title: str
-    opening: str
-    prompt_source: str
-    sides: tuple[Contestant, Contestant]
+    rater: str
+    mode: str
+    match: Match
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    results: tuple[Result, Result] | None = None
-    finished_at: float = 0.0
-
-
-@dataclass(frozen=True)
-class Reveal:
-    """Who wrote which story, told after the verdict."""
-
-    left: Contestant
-    right: Contestant
-    left_seed: int
-    right_seed: int
+    begun_at: float = field(default_factory=time.monotonic)
+    shown_at: float = 0.0
+    is_shown: bool = False
+    """Whether both stories are on the screen to their ends."""
+    vote: str = ""
+    """Id of the vote that was cast."""
+    judged_at: float = 0.0
 
 
 class Arena:
-    """Draws battles, keeps them until they are judged, and records the verdicts."""
+    """Draws battles, keeps them until they are judged, and records the verdicts.
+
+    `secret` makes the ids of raters: with the same secret a rater has the same id after a restart.
+    """
 
     def __init__(
         self,
         writers: Mapping[str, Writer],
+        catalogue: Catalogue,
         store: VoteStore,
-        max_new_tokens: int = 200,
-        draw: random.Random | None = None,
+        board: LiveBoard,
+        secret: bytes,
+        mirrors: Sequence[Mirror] = (),
+        rng: random.Random | None = None,
     ) -> None:
-        self.writers, self.store = writers, store
-        self.contestants = [
-            Contestant(model, config.replace(max_new_tokens=max_new_tokens))
-            for model in writers
-            for config in COMPETING
-        ]
-        self._draw = draw or random.SystemRandom()
-        self._salt = secrets.token_bytes(16)
+        self.writers, self.catalogue, self.store, self.board = writers, catalogue, store, board
+        self.mirrors = mirrors
+        self.secret, self._rng = secret, rng or random.SystemRandom()
         self._battles: OrderedDict[str, Battle] = OrderedDict()  # by session: a new round ends the one before
+        self._judged: OrderedDict[str, list[Battle]] = OrderedDict()  # by rater, for repeats
+        self._limit = Limit(ROUNDS_A_MINUTE, "rounds")
         self._lock = threading.Lock()
+        self.pool = Pool(SUGGESTIONS, self._write_suggestion, self._is_idle)
 
-    def begin(self, session: str, title: str = "", opening: str = "", prompt_source: str = "user") -> Battle:
-        """A new battle between two different contestants, in random order; the session's earlier one expires."""
-        for name, text in (("title", title), ("opening", opening)):
-            if len(text) > MAX_PROMPT:
-                raise StorygenError(f"the {name} has {len(text):,} characters; at most {MAX_PROMPT} are allowed")
-        battle = Battle(session, title, opening, prompt_source, tuple(self._draw.sample(self.contestants, 2)))
+    @property
+    def contestants(self) -> tuple[Contestant, ...]:
+        """All who compete."""
+        return self.catalogue.contestants
+
+    def start(self) -> None:
+        """Begins to copy votes to the mirrors and to write matches ahead, in threads of their own."""
+        for mirror in self.mirrors:
+            mirror.start()
+        self.pool.start()
+
+    def status(self) -> str:
+        """Where votes are kept, and how far their copies are, in one line."""
+        if not self.mirrors:
+            return f"{self.store.saved} saved, on this machine only"
+        return "; ".join(mirror.status() for mirror in self.mirrors)
+
+    def rater(self, identity: str) -> str:
+        """The pseudonym of a person: a keyed hash, from which nobody without the secret finds the identity."""
+        return hmac.new(self.secret, identity.encode(), hashlib.sha256).hexdigest()[:16]
+
+    def begin(
+        self,
+        session: str,
+        rater: str,
+        prompt: Prompt | None = None,
+        mode: str = "blind",
+        chosen: Sequence[str] = (),
+    ) -> Battle:
+        """A new battle of two finished stories; the session's earlier one expires.
+
+        Without a prompt it is on a suggestion. `chosen` is empty for mode `blind`, the model for `strategies`, and the
+        names of two contestants for `named`. StorygenError if the session asks too often or nothing fit comes out.
+        """
+        if mode not in MODES:
+            raise unknown_name("mode", mode, MODES)
+        self._limit.take(session)
+        match = self._ready_match(rater) if prompt is None and mode == "blind" else None
+        if match is None:
+            prompt = prompt or Prompt(self._rng.choice(SUGGESTIONS), source="suggestion")
+            match = self._write(prompt, self._pairs(mode, chosen))
+        battle = Battle(session, rater, mode, match)
         with self._lock:
             self._battles.pop(session, None)
             self._battles[session] = battle
@@ -105,79 +134,155 @@ class Arena:
                 self._battles.popitem(last=False)
         return battle
 
-    def fight(self, battle: Battle) -> Iterator[tuple[str, str]]:
-        """Both stories as they grow, token by token in step, so that the pace does not tell the models apart.
+    def show(self, battle: Battle) -> Iterator[tuple[str, str]]:
+        """Both stories as they grow, in step. The battle can be judged only when this has come to its end."""
+        battle.shown_at = time.monotonic()
+        yield from in_step(tuple(side.text for side in battle.match.sides))
+        battle.is_shown = True
 
-        The battle can be judged only when this has come to its end with two stories.
-        """
-        streams = [self.writers[side.model].stream(battle.opening, battle.title, side.config) for side in battle.sides]
-        texts = [stream.opening for stream in streams]
-        try:
-            for pieces in in_step(streams):
-                texts = [text + piece for text, piece in zip(texts, pieces, strict=True)]
-                yield texts[0], texts[1]
-        finally:
-            for stream in streams:
-                stream.close()
-        results = (streams[0].result, streams[1].result)
-        if not all(result.text.strip() for result in results):
-            raise StorygenError("one of the two stories came out empty; please start another round")
-        battle.results, battle.finished_at = results, time.monotonic()
-
-    def judge(self, session: str, battle_id: str, verdict: str) -> Reveal:
-        """Records the one verdict of a battle and reveals it. StorygenError if it may not be judged (again)."""
+    def judge(
+        self, session: str, battle_id: str, verdict: str, tags: Sequence[str] = (), note: str = ""
+    ) -> tuple[Side, Side]:
+        """Records the one verdict of a battle and reveals its sides. StorygenError if it may not be judged (again)."""
         if verdict not in VERDICTS:
             raise unknown_name("verdict", verdict, VERDICTS)
+        for tag in tags:
+            if tag not in TAGS:
+                raise unknown_name("tag", tag, TAGS)
+        if not isinstance(note, str) or len(note) > MAX_NOTE:
+            raise StorygenError(f"the note is longer than {MAX_NOTE} characters; shorten it and rate again")
         with self._lock:
             battle = self._battles.get(session)
-            if battle is None or battle.id != battle_id:
+            now = time.monotonic()
+            if battle is None or battle.id != battle_id or battle.vote or now > battle.begun_at + SECONDS_TO_JUDGE:
                 raise StorygenError("this round has been rated already or has expired; start a new one")
-            if battle.results is None:
+            if not battle.is_shown:
                 raise StorygenError("both stories must be finished before they can be rated")
-            del self._battles[session]
+            battle.vote = "being saved"
         try:
-            self.store.append(self._record(battle, verdict))
+            battle.vote = self.store.append(_record(battle, verdict, tags, note, now))["id"]
         except StorygenError:
-            with self._lock:
-                self._battles.setdefault(session, battle)  # it is not on disk, so it may be cast again
+            battle.vote = ""  # it is not on disk, so it may be cast again
             raise
-        return Reveal(*battle.sides, *(result.seed for result in battle.results))
+        battle.judged_at = now
+        self._remember(battle)
+        return battle.match.sides
 
-    def _record(self, battle: Battle, verdict: str) -> dict[str, Any]:
-        left, right = (_side(result) for result in battle.results)
-        return {
-            "battle_id": battle.id,
-            "rater": hashlib.sha256(self._salt + battle.session.encode()).hexdigest()[:16],
-            "prompt": {"title": battle.title, "opening": battle.opening},
-            "prompt_source": battle.prompt_source,
-            "left": left,
-            "right": right,
-            "verdict": verdict,
-            "tags": [],
-            "note": "",
-            "dwell_ms": round((time.monotonic() - battle.finished_at) * 1000),
-            "app_version": storygen.__version__,
+    def undo(self, session: str, battle_id: str) -> None:
+        """Takes a verdict back. The round stays over, as its contestants are known by now."""
+        with self._lock:
+            battle = self._battles.get(session)
+            if battle is None or battle.id != battle_id or not battle.judged_at:
+                raise StorygenError("there is no rating of yours to take back")
+            if time.monotonic() > battle.judged_at + SECONDS_TO_UNDO:
+                raise StorygenError(f"a rating can be taken back for {SECONDS_TO_UNDO:.0f} seconds only")
+            del self._battles[session]
+        self.store.append({"retracts": battle.vote})
+
+    def rate(self, session: str, rater: str, result: Result, stars: Mapping[str, int], note: str = "") -> None:
+        """Records one to five stars for some of the four aspects (TAGS) of a single story."""
+        self._limit.take(session)
+        stars = {aspect: value for aspect, value in stars.items() if value is not None}
+        for aspect, value in stars.items():
+            if aspect not in TAGS:
+                raise unknown_name("aspect", aspect, TAGS)
+            if type(value) is not int or not 1 <= value <= 5:
+                raise StorygenError(f"{aspect} has {value!r} stars; it must be 1 to 5")
+        if not stars:
+            raise StorygenError("give stars for at least one aspect")
+        if not isinstance(note, str) or len(note) > MAX_NOTE:
+            raise StorygenError(f"the note is longer than {MAX_NOTE} characters; shorten it and rate again")
+        story = {
+            "model": result.model,
+            "revision": result.revision,
+            "config": result.config.to_dict(),
+            "seed": result.seed,
+            "text": result.story,
         }
+        prompt = {"title": result.title, "opening": result.opening}
+        rating = {"rater": rater, "prompt": prompt, "story": story, "stars": dict(stars), "note": note}
+        self.store.append({**rating, **_ABOUT})
+
+    def _pairs(self, mode: str, chosen: Sequence[str]) -> Callable[[], tuple[Contestant, Contestant]]:
+        """What draws the pairs of a mode."""
+        if mode == "named":
+            by_name = {str(contestant): contestant for contestant in self.contestants}
+            unknown = next((name for name in chosen if name not in by_name), None)
+            if unknown is not None:
+                raise unknown_name("contestant", unknown, by_name)
+            if len(chosen) != 2 or chosen[0] == chosen[1]:
+                raise StorygenError("choose two different contestants")
+            return lambda: (by_name[chosen[0]], by_name[chosen[1]])
+        entrants = self.contestants
+        if mode == "strategies":
+            [model] = chosen or [""]
+            entrants = [contestant for contestant in entrants if contestant.model == model]
+            if len(entrants) < 2:
+                raise unknown_name("model", model, self.writers)
+        form = self.board.form()
+        return lambda: draw_pair(entrants, lambda each: form.get(self._entrant(each), (0, 0.0)), self._rng)
+
+    def _entrant(self, contestant: Contestant) -> Entrant:
+        return Entrant(contestant.model, self.writers[contestant.model].artifact.revision, contestant.decoding)
+
+    def _write(self, prompt: Prompt, draw: Callable[[], tuple[Contestant, Contestant]]) -> Match:
+        for _ in range(TRIES):
+            try:
+                return write_match(self.writers, prompt, draw(), self.catalogue.characters)
+            except Unfit:
+                continue
+        raise StorygenError("no two whole stories came out of this prompt; please try another, or another round")
+
+    def _write_suggestion(self, suggestion: str) -> Match:
+        return self._write(Prompt(suggestion, source="suggestion"), self._pairs("blind", ()))
+
+    def _is_idle(self) -> bool:
+        return not any(writer.is_busy for writer in self.writers.values())
+
+    def _ready_match(self, rater: str) -> Match | None:
+        """Two stories that need no writing: now and then some that the rater has seen, else from the pool."""
+        with self._lock:
+            seen = self._judged.get(rater, [])[:-ROUNDS_BEFORE_REPEAT]
+            fresh = [battle for battle in seen if not battle.match.repeat_of]
+            if fresh and self._rng.random() < REPEATED:
+                battle = self._rng.choice(fresh)
+                self._judged[rater].remove(battle)
+                return battle.match.swapped(battle.id)
+        return self.pool.take(rater, self._rng)
+
+    def _remember(self, battle: Battle) -> None:
+        """Keeps a judged blind battle for a repeat, the last 20 of each of the last raters."""
+        if battle.mode != "blind":
+            return
+        with self._lock:
+            battles = self._judged.setdefault(battle.rater, [])
+            battles.append(battle)
+            del battles[:-20]
+            self._judged.move_to_end(battle.rater)
+            while len(self._judged) > KEPT_BATTLES:
+                self._judged.popitem(last=False)
 
 
-def in_step(streams: Iterable[Iterator[str]]) -> Iterator[tuple[str, ...]]:
-    """The next piece of text of every stream, "" for one that has ended, until all have.
-
-    Empty pieces are passed over: a beam search that is shown waiting while the other side writes would be known by it.
-    """
-    texts = [(piece for piece in stream if piece) for stream in streams]
-    return itertools.zip_longest(*texts, fillvalue="")
+_ABOUT = {"app_version": storygen.__version__}
 
 
-def _side(result: Result) -> dict[str, Any]:
-    """One side of a vote, complete enough to be written again."""
+def _record(battle: Battle, verdict: str, tags: Sequence[str], note: str, now: float) -> dict[str, Any]:
+    """The vote as docs/ratings.md describes it."""
+    match = battle.match
+    left, right = (side.record() for side in match.sides)
+    repeat = {"repeat_of": match.repeat_of} if match.repeat_of else {}
     return {
-        "model": result.model,
-        "revision": result.revision,
-        "config": result.config.to_dict(),
-        "seed": result.seed,
-        "text": result.text,
-        "logprob": sum(result.logprobs),
-        "bytes": len(result.text.encode()),
-        "finish_reason": result.finish_reason,
+        "battle_id": battle.id,
+        "rater": battle.rater,
+        "mode": battle.mode,
+        "prompt": {"title": match.prompt.title, "opening": match.prompt.opening},
+        "prompt_source": match.prompt.source,
+        "left": left,
+        "right": right,
+        "verdict": verdict,
+        "tags": list(dict.fromkeys(tags)),
+        "note": note,
+        "dwell_ms": round((now - battle.shown_at) * 1000),
+        **repeat,
+        **_ABOUT,
     }

@@ -1,40 +1,39 @@
-"""The Compare tab: two stories side by side, written by nobody knows whom, and four verdicts."""
+"""The Compare tab: two stories side by side, written by nobody knows whom, and a verdict."""
 
-import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
 
-from storygen.arena.battle import MAX_PROMPT, Arena, Reveal
+from storygen.arena.battle import SECONDS_TO_UNDO, Arena
+from storygen.arena.match import MAX_PROMPT, Prompt, Side
+from storygen.arena.votes import MAX_NOTE, TAGS
 from storygen.decoding.engine import MAX_ROWS
 from storygen.errors import StorygenError
 from storygen.ui.events import QUIET, warn
 from storygen.ui.markdown import plain
-from storygen.ui.stream import paced
+from storygen.ui.rater import RaterWidgets, rater_of
+from storygen.ui.stream import spaced
 
-SUGGESTIONS = (
-    "The Lighthouse That Slept",
-    "A story about a snail who wants to see the sea",
-    "The King's Lost Button",
-    "A bear learns to bake bread",
-    "The girl who could talk to the wind",
-    "Two brothers and a golden key",
-    "The Very Small Dragon",
-    "A kind stranger comes to the village in winter",
-    "The clock that ran backwards",
-    "A mouse, a lantern and a long night",
+VERDICT_LABELS = {
+    "left": "Left is better",
+    "tie": "Equally good",
+    "right": "Right is better",
+    "both_bad": "Both are bad",
+    "skip": "Skip",
+}
+TAG_LABELS = {"grammar": "Grammar", "sense": "Makes sense", "creative": "Creative", "prompt": "Fits the prompt"}
+MODE_LABELS = {"blind": "Any two, blind", "strategies": "One model, two strategies", "named": "Pick both"}
+CONSENT = (
+    "Two contestants, each a model with a way of decoding, write on the same prompt; you rate them blind, then they "
+    "are named. Your verdict is stored with the prompt and both stories and may be published, under a random name and "
+    "without your address. Keys: 1 left, 2 equal, 3 right, 4 both bad, S skip, N new round, U undo."
 )
-LABELS = {"left": "Left is better", "right": "Right is better", "tie": "Equally good", "both_bad": "Both are bad"}
 
 
-def build_compare_tab(arena: Arena) -> None:
+def build_compare_tab(arena: Arena, rater: RaterWidgets) -> None:
     """Places the tab's widgets and wires them."""
-    gr.Markdown(
-        "Two contestants, each a model with a way of decoding, write on the same prompt. You rate them blind; then "
-        "they are named. Your rating and both stories are stored, without your name or address.",
-        elem_classes="hint",
-    )
+    contestants = [str(contestant) for contestant in arena.contestants]
     with gr.Row(equal_height=True):
         prompt = gr.Textbox(
             label="Title, idea or keywords",
@@ -43,7 +42,12 @@ def build_compare_tab(arena: Arena) -> None:
             scale=4,
             elem_id="compare-prompt",
         )
+        mode = gr.Dropdown([(label, name) for name, label in MODE_LABELS.items()], label="Who", scale=1, elem_id="mode")
         go = gr.Button("New round", variant="primary", scale=1, elem_id="round")
+    with gr.Row():
+        model = gr.Dropdown(list(arena.writers), label="Model", visible=False, elem_id="compare-model")
+        left = gr.Dropdown(contestants, label="Left", visible=False, elem_id="pick-left")
+        right = gr.Dropdown(contestants, value=contestants[1], label="Right", visible=False, elem_id="pick-right")
     status = gr.Markdown("Press New round to begin.", elem_classes="hint", elem_id="compare-status")
     stories, reveals = [], []
     with gr.Row():
@@ -55,75 +59,105 @@ def build_compare_tab(arena: Arena) -> None:
                 )  # fmt: skip
                 stories.append(box)
     with gr.Row(elem_classes="verdicts"):
-        verdicts = {
-            name: gr.Button(label, interactive=False, min_width=140, elem_id=f"verdict-{name}")
-            for name, label in LABELS.items()
-        }
+        buttons = [
+            gr.Button(label, interactive=False, min_width=120, elem_id=f"verdict-{name}")
+            for name, label in VERDICT_LABELS.items()
+        ]
     with gr.Row():
         for side in ("left", "right"):
             with gr.Column(min_width=320):
                 reveals.append(gr.Markdown(elem_id=f"{side}-reveal", elem_classes="reveal"))
+    with gr.Row(equal_height=True):
+        tags = gr.CheckboxGroup(
+            [(TAG_LABELS[tag], tag) for tag in TAGS], label="What decided it? (optional)", scale=2, elem_id="tags"
+        )
+        note = gr.Textbox(label="A word to that (optional)", max_length=MAX_NOTE, scale=2, elem_id="note")
+        undo = gr.Button("Take it back", visible=False, scale=1, elem_id="undo")
+    gr.Markdown(CONSENT, elem_classes="hint")
     battle_id = gr.State("")
-    buttons = list(verdicts.values())
+    undo_time = gr.Timer(SECONDS_TO_UNDO, active=False)
 
-    def fight(typed: str, request: gr.Request) -> Iterator[tuple[Any, ...]]:
-        typed = (typed or "").strip()
-        title = typed or random.choice(SUGGESTIONS)
-        locked = [gr.update(interactive=False)] * len(buttons)
+    def show_choices(chosen: str) -> list[Any]:
+        wanted = [chosen == "strategies", chosen == "named", chosen == "named"]
+        return [gr.update(visible=is_wanted) for is_wanted in wanted]
+
+    def fight(
+        typed: str,
+        mode: str,
+        model: str,
+        left: str,
+        right: str,
+        kept: str,
+        profile: gr.OAuthProfile | None,
+        request: gr.Request,
+    ) -> Iterator[tuple[Any, ...]]:
+        typed, chosen = (typed or "").strip(), {"strategies": (model,), "named": (left, right)}.get(mode, ())
+        locked, hidden = [gr.update(interactive=False)] * len(buttons), gr.update(visible=False)
+        waiting = f"Both are writing on: {plain(typed)}" if typed else "Both are writing ..."
+        blank = ["", "", "", "", "", waiting, gr.update(interactive=False), hidden, [], "", *locked]
+        yield tuple(blank)
+        unchanged = [gr.skip()] * (len(blank) - 2)
         try:
-            battle = arena.begin(request.session_hash or "", title, prompt_source="user" if typed else "suggestion")
-            writing = f"Both are writing on: {plain(title)}"
-            yield "", "", "", "", battle.id, writing, gr.update(interactive=False), *locked
-            for left, right in paced(arena.fight(battle)):
-                yield left, right, *(gr.skip() for _ in range(5 + len(buttons)))
+            person = rater_of(arena, kept, profile, request)
+            battle = arena.begin(request.session_hash or "", person, Prompt(typed) if typed else None, mode, chosen)
         except StorygenError as error:
             warn(error)
-            yield "", "", "", "", "", plain(str(error)), gr.skip(), *locked
+            yield *unchanged[:5], plain(str(error)), *unchanged[4:]
             return
+        for texts in spaced(arena.show(battle)):
+            yield *texts, *unchanged
+        question = f"Which story on “{plain(battle.match.prompt.title)}” is better?"
         ready = [gr.update(interactive=True)] * len(buttons)
-        question = f"Which story on “{plain(title)}” is better?"
-        yield *(gr.skip() for _ in range(5)), question, gr.skip(), *ready
+        yield *unchanged[:4], battle.id, question, *unchanged[:4], *ready
 
-    def judge(verdict: str, battle: str, request: gr.Request) -> tuple[Any, ...]:
+    def judge(verdict: str, battle: str, tags: list[str], note: str, request: gr.Request) -> tuple[Any, ...]:
         """What the page shows after a click on a verdict; a refused one leaves everything on screen."""
         try:
-            reveal = arena.judge(request.session_hash or "", battle, verdict)
+            sides = arena.judge(request.session_hash or "", battle, verdict, tags or (), note or "")
         except StorygenError as error:
             warn(error)
-            return tuple(gr.skip() for _ in range(3 + len(buttons)))
-        chosen = LABELS[verdict].lower()
+            return tuple(gr.skip() for _ in range(5 + len(buttons)))
+        chosen = VERDICT_LABELS[verdict].lower()
         thanks = f"Thank you, your rating (“{chosen}”) is saved. Press New round to go on."
-        return *reveal_texts(reveal), thanks, *([gr.update(interactive=False)] * len(buttons))
+        locked = [gr.update(interactive=False)] * len(buttons)
+        return *map(reveal, sides), thanks, gr.update(visible=True), gr.Timer(active=True), *locked
 
-    round_over = go.click(
+    def take_back(battle: str, request: gr.Request) -> tuple[Any, ...]:
+        try:
+            arena.undo(request.session_hash or "", battle)
+        except StorygenError as error:
+            warn(error)
+            return gr.skip(), gr.update(visible=False)
+        return "Your rating is taken back and does not count. Press New round to go on.", gr.update(visible=False)
+
+    mode.change(show_choices, mode, [model, left, right], queue=False, **QUIET)
+    gr.on(
+        [go.click, prompt.submit],
         fight,
-        prompt,
-        [*stories, *reveals, battle_id, status, go, *buttons],
+        [prompt, mode, model, left, right, rater.browser],
+        [*stories, *reveals, battle_id, status, go, undo, tags, note, *buttons],
         concurrency_id="generate",
         concurrency_limit=MAX_ROWS,
+        trigger_mode="once",
         **QUIET,
-    )
-    # Whatever happened, another round can be had.
-    round_over.then(lambda: gr.update(interactive=True), None, go, queue=False, **QUIET)
+    ).then(lambda: gr.update(interactive=True), None, go, queue=False, **QUIET)  # whatever happened
 
     def on_click(verdict: str) -> Callable[..., tuple[Any, ...]]:
-        def click(battle: str, request: gr.Request) -> tuple[Any, ...]:
-            return judge(verdict, battle, request)
+        def click(battle: str, tags: list[str], note: str, request: gr.Request) -> tuple[Any, ...]:
+            return judge(verdict, battle, tags, note, request)
 
         return click
 
-    for verdict, button in verdicts.items():
-        button.click(
-            on_click(verdict),
-            battle_id,
-            [*reveals, status, *buttons],
-            **QUIET,
-        )
-
-
-def reveal_texts(reveal: Reveal) -> tuple[str, str]:
-    """What is shown under the two stories after the verdict."""
-    return (
-        f"**{reveal.left}**  \nseed {reveal.left_seed}",
-        f"**{reveal.right}**  \nseed {reveal.right_seed}",
+    for verdict, button in zip(VERDICT_LABELS, buttons, strict=True):
+        button.click(on_click(verdict), [battle_id, tags, note], [*reveals, status, undo, undo_time, *buttons], **QUIET)
+    undo.click(take_back, battle_id, [status, undo], **QUIET)
+    undo_time.tick(
+        lambda: (gr.update(visible=False), gr.Timer(active=False)), None, [undo, undo_time], queue=False, **QUIET
     )
+
+
+def reveal(side: Side) -> str:
+    """Who wrote a story, as Markdown for the time after the verdict."""
+    result = side.result
+    speed = f"{result.tokens_per_second:.0f} tokens a second" if result.seconds else "written ahead"
+    return f"**{plain(str(side.contestant))}**  \nseed {result.seed} · {len(result.tokens)} tokens · {speed}"

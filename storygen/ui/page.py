@@ -6,19 +6,29 @@ import gradio as gr
 
 from storygen.arena.battle import Arena
 from storygen.ui.compare import build_compare_tab
+from storygen.ui.keys import SCRIPT
+from storygen.ui.leaderboard import build_leaderboard_tab
+from storygen.ui.rater import build_rater
+from storygen.ui.theme import CSS, THEME
 from storygen.ui.write import build_write_tab
 from storygen.writer import Writer
 
+LOOK = {"theme": THEME, "css": CSS, "js": SCRIPT}
+"""What Gradio takes with the launch rather than with the page."""
+
 
 def build_page(writers: Mapping[str, Writer], arena: Arena) -> gr.Blocks:
-    """The app as Blocks, ready to be launched with the theme and the style sheet of `storygen.ui.theme`."""
+    """The app as Blocks, ready to be launched with LOOK."""
     with gr.Blocks(title="storygen", analytics_enabled=False) as page:
         gr.Markdown(
             "# storygen\nStories by a Transformer and an LSTM, built and trained from scratch. They are small: "
             "expect short, simple tales that sometimes lose their thread."
         )
+        rater = build_rater(page, arena)
         with gr.Tab("Write", id="write-tab"):
-            build_write_tab(writers)
+            build_write_tab(writers, arena, rater)
         with gr.Tab("Compare", id="compare-tab"):
-            build_compare_tab(arena)
+            build_compare_tab(arena, rater)
+        with gr.Tab("Leaderboard", id="leaderboard-tab") as leaderboard:
+            build_leaderboard_tab(arena, rater, leaderboard, page)
     return page

@@ -18,3 +18,11 @@ def paced(items: Iterable[T], seconds: float = SECONDS_BETWEEN) -> Iterator[T]:
             shown_at, waiting = time.monotonic(), False
     if waiting:
         yield item
+
+
+def spaced(items: Iterable[T], seconds: float = SECONDS_BETWEEN) -> Iterator[T]:
+    """All items, one every `seconds`: for what is there already and is shown as if it were being written."""
+    for number, item in enumerate(items):
+        if number:
+            time.sleep(seconds)
+        yield item

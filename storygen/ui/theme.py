@@ -37,4 +37,19 @@ CSS = f"""
 .hint, .hint p {{ color: var(--body-text-color-subdued); font-size: 0.95rem; }}
 .reveal {{ min-height: 3rem; }}
 .verdicts button {{ min-height: 3rem; }}
+.gradio-container {{ --good: #16a34a; --bad: #dc2626; }}
+table.board {{ width: 100%; border-collapse: collapse; font-size: 0.95rem; }}
+table.board th, table.board td {{
+  padding: 0.35rem 0.6rem; text-align: left; border: 0 !important;
+  border-bottom: 1px solid var(--border-color-primary) !important;
+}}
+table.board td:not(:nth-child(2)) {{ font-variant-numeric: tabular-nums; }}
+table.matrix {{ margin: 1rem 0; font-size: 0.8rem; }}
+table.matrix caption, .chart figcaption {{ text-align: left; font-weight: 600; margin: 1rem 0 0.4rem; }}
+.chart {{ margin: 0; overflow-x: auto; }}
+.chart svg {{ width: 100%; max-width: 760px; height: auto; font-size: 12px; }}
+.chart text {{ fill: var(--body-text-color); }}
+.chart .grid {{ stroke: var(--border-color-primary); }}
+.chart .bar {{ stroke: var(--primary-500); stroke-width: 2.5; }}
+.chart .dot, .chart .fill {{ fill: var(--primary-600); }}
 """

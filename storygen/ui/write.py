@@ -5,11 +5,14 @@ from typing import Any
 
 import gradio as gr
 
+from storygen.arena.battle import Arena
 from storygen.decoding.engine import MAX_ROWS
 from storygen.errors import StorygenError
 from storygen.ui.events import QUIET, warn
 from storygen.ui.markdown import plain
+from storygen.ui.rater import RaterWidgets
 from storygen.ui.settings import build_settings, config_of
+from storygen.ui.stars import build_stars
 from storygen.ui.stream import paced
 from storygen.writer import Result, Writer
 
@@ -28,15 +31,18 @@ ENDINGS = {
 
 def write_story(
     writers: Mapping[str, Writer], title: str, opening: str, model: str, *settings: Any
-) -> Iterator[tuple[str, str]]:
-    """The story so far and the status line, a few times a second. Settings are as `config_of` takes them."""
+) -> Iterator[tuple[str, str, Result | None]]:
+    """The story so far, the status line and, at the end, the result, a few times a second.
+
+    Settings are as `config_of` takes them.
+    """
     writer = writers[model]
     stream = writer.stream(opening or "", title or "", config_of(*settings))
     try:
-        yield from ((text, "Writing ...") for text in paced(_growing(stream, stream.opening)))
+        yield from ((text, "Writing ...", None) for text in paced(_growing(stream, stream.opening)))
     finally:
         stream.close()
-    yield stream.result.story, describe(stream.result)
+    yield stream.result.story, describe(stream.result), stream.result
 
 
 def _growing(pieces: Iterator[str], text: str) -> Iterator[str]:
@@ -52,7 +58,7 @@ def describe(result: Result) -> str:
     return plain(" · ".join(parts))
 
 
-def build_write_tab(writers: Mapping[str, Writer]) -> None:
+def build_write_tab(writers: Mapping[str, Writer], arena: Arena, rater: RaterWidgets) -> None:
     """Places the tab's widgets and wires them."""
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
@@ -83,13 +89,15 @@ def build_write_tab(writers: Mapping[str, Writer]) -> None:
                 elem_classes="story",
             )
             status = gr.Markdown(elem_classes="hint", elem_id="status")
+            written = gr.State(None)
+            build_stars(arena, rater, written)
 
-    def stream(*values: Any) -> Iterator[tuple[Any, Any]]:
+    def stream(*values: Any) -> Iterator[tuple[Any, Any, Any]]:
         try:
             yield from write_story(writers, *values)
         except StorygenError as error:
             warn(error)
-            yield gr.skip(), plain(f"Nothing was written: {error}")
+            yield gr.skip(), plain(f"Nothing was written: {error}"), None
 
     begin = go.click(
         lambda: (gr.update(interactive=False), gr.update(interactive=True), "", "Waiting for the model ..."),
@@ -102,7 +110,7 @@ def build_write_tab(writers: Mapping[str, Writer]) -> None:
     writing = begin.then(
         stream,
         [title, opening, model, *settings.inputs],
-        [story, status],
+        [story, status, written],
         concurrency_id="generate",
         concurrency_limit=MAX_ROWS,
         **QUIET,

@@ -1,100 +1,142 @@
+import json
 import random
-from collections import Counter
+import time
+from types import SimpleNamespace
 
 import pytest
 
-import storygen
-from storygen.arena.battle import KEPT_BATTLES, Arena, in_step
-from storygen.arena.votes import VoteStore, read_votes
+from storygen.arena import battle as battles
+from storygen.arena.battle import KEPT_BATTLES, ROUNDS_A_MINUTE, Arena
+from storygen.arena.board import LiveBoard
+from storygen.arena.contestants import Catalogue, Contestant
+from storygen.arena.ledger import Ledger
+from storygen.arena.match import Match, Prompt, Unfit
+from storygen.arena.opening import kept_secret, open_arena
+from storygen.arena.pool import SHOWN, Pool
+from storygen.arena.suggestions import SUGGESTIONS
+from storygen.arena.votes import VoteReader, VoteStore, read_votes
 from storygen.config import GenerationConfig
 from storygen.errors import StorygenError
+from tests.arena.records import side
+
+STRATEGIES = ("greedy", "sample", "top_k")
+CONTESTANTS = tuple(Contestant(m, GenerationConfig(strategy=s)) for m in ("transformer", "lstm") for s in STRATEGIES)
 
 
-@pytest.fixture(scope="module")
-def writers(model_folders):
-    return {name: storygen.load(model_folders / name) for name in ("transformer", "lstm")}
+class Told:
+    """A side that writes without a model: its text tells nothing of its contestant."""
+
+    def __init__(self, contestant, text):
+        self.contestant, self.text = contestant, text
+
+    def record(self):
+        return side(self.contestant.model, self.contestant.config.strategy, self.text)
+
+
+class Idle:
+    is_busy = False
+    artifact = SimpleNamespace(revision="r1")
 
 
 @pytest.fixture
-def arena(writers, tmp_path):
-    return Arena(writers, VoteStore(tmp_path), max_new_tokens=20, draw=random.Random(0))
+def arena(tmp_path, monkeypatch):
+    """An arena whose stories are made up; `monkeypatch` takes the models out."""
+    numbers = iter(range(10_000))
+
+    def write(writers, prompt, pair, characters):
+        return Match(prompt, tuple(Told(contestant, f"Story {next(numbers)}.") for contestant in pair))
+
+    monkeypatch.setattr(battles, "write_match", write)
+    monkeypatch.setattr(battles, "ROUNDS_A_MINUTE", 10_000)
+    store = VoteStore(tmp_path)
+    board = LiveBoard(Ledger(VoteReader(tmp_path)))
+    writers = {"transformer": Idle(), "lstm": Idle()}
+    arena = Arena(writers, Catalogue(CONTESTANTS, 500), store, board, b"secret", rng=random.Random(0))
+    arena._limit.count = 10_000
+    return arena
 
 
-def fought(arena, session="ann", title="The Fox"):
-    battle = arena.begin(session, title)
-    return battle, list(arena.fight(battle))
+def shown(arena, session="ann", rater="ann", prompt=None, **choices):
+    """A battle whose stories are on the screen."""
+    battle = arena.begin(session, rater, prompt, **choices)
+    list(arena.show(battle))
+    return battle
 
 
-def test_a_vote_is_complete_enough_to_write_both_stories_again(arena, writers, tmp_path):
-    battle, texts = fought(arena)
-    reveal = arena.judge("ann", battle.id, "left")
-    [vote] = read_votes(tmp_path)
-    assert (vote["battle_id"], vote["verdict"], vote["prompt"]["title"]) == (battle.id, "left", "The Fox")
-    assert (reveal.left, reveal.right) == battle.sides
-    for side, text in zip((vote["left"], vote["right"]), texts[-1], strict=True):
-        config = GenerationConfig.from_dict(side["config"])
-        again = writers[side["model"]].generate("", "The Fox", config)
-        assert again.text == side["text"] == text
-        assert side["seed"] == config.seed == again.seed
-        assert side["logprob"] == pytest.approx(sum(again.logprobs))
-        assert (side["bytes"], side["finish_reason"]) == (len(text.encode()), again.finish_reason)
+def votes(arena):
+    return [record for record in read_votes(arena.store.path.parent) if "verdict" in record]
+
+
+def test_a_vote_has_all_that_the_format_asks_for(arena):
+    battle = shown(arena, prompt=Prompt("The Fox", "Once"))
+    left, right = arena.judge("ann", battle.id, "left", ["creative", "creative", "prompt"], "  so it is ")
+    [vote] = votes(arena)
+    assert (vote["schema"], vote["battle_id"], vote["verdict"], vote["mode"]) == (1, battle.id, "left", "blind")
+    assert (vote["prompt"], vote["prompt_source"]) == ({"title": "The Fox", "opening": "Once"}, "user")
+    assert (vote["tags"], vote["note"], vote["rater"]) == (["creative", "prompt"], "  so it is ", "ann")
+    assert [vote["left"], vote["right"]] == json.loads(json.dumps([left.record(), right.record()]))
     assert vote["dwell_ms"] >= 0
-    assert vote["prompt_source"] == "user"
+    arena.board.latest()
+    assert len(arena.board.ledger) == 1 and not arena.board.ledger.refused
 
 
-def test_the_rater_is_pseudonymous(arena, tmp_path):
-    for session in ("ann", "ann", "ben"):
-        arena.judge(session, fought(arena, session)[0].id, "tie")
-    raters = [vote["rater"] for vote in read_votes(tmp_path)]
-    assert raters[0] == raters[1] != raters[2]
-    assert "ann" not in (tmp_path / arena.store.path.name).read_text()
+def test_raters_are_pseudonymous_and_the_same_after_a_restart(arena, tmp_path):
+    """A rater was once somebody else after each restart, and an address could be guessed from an unsalted hash."""
+    assert arena.rater("ann") == arena.rater("ann") != arena.rater("ben")
+    assert "ann" not in arena.rater("ann")
+    secret = kept_secret(tmp_path / "votes")
+    assert kept_secret(tmp_path / "votes") == secret and len(secret) == 32
+    assert (tmp_path / "votes" / "secret").stat().st_mode & 0o077 == 0
+    assert kept_secret(tmp_path / "other") != secret
 
 
-@pytest.mark.parametrize("verdict", ["left", "right", "tie", "both_bad"])
-def test_all_verdicts(arena, tmp_path, verdict):
-    arena.judge("ann", fought(arena)[0].id, verdict)
-    assert next(read_votes(tmp_path))["verdict"] == verdict
+@pytest.mark.parametrize("verdict", ["left", "right", "tie", "both_bad", "skip"])
+def test_all_verdicts(arena, verdict):
+    arena.judge("ann", shown(arena).id, verdict)
+    assert [vote["verdict"] for vote in votes(arena)] == [verdict]
 
 
-def test_a_battle_takes_exactly_one_verdict(arena, tmp_path):
+def test_a_battle_takes_exactly_one_verdict(arena):
     """A double click must not count twice."""
-    battle, _ = fought(arena)
+    battle = shown(arena)
     arena.judge("ann", battle.id, "left")
     with pytest.raises(StorygenError, match="rated already"):
         arena.judge("ann", battle.id, "right")
-    assert [vote["verdict"] for vote in read_votes(tmp_path)] == ["left"]
+    assert [vote["verdict"] for vote in votes(arena)] == ["left"]
 
 
 @pytest.mark.parametrize(
-    ("session", "battle_id", "verdict", "message"),
+    ("session", "battle_id", "verdict", "extra", "message"),
     [
-        ("ben", None, "left", "rated already or has expired"),
-        ("ann", "made-up", "left", "rated already or has expired"),
-        ("ann", None, "best", "unknown verdict 'best'"),
+        ("ben", None, "left", {}, "rated already or has expired"),
+        ("ann", "made-up", "left", {}, "rated already or has expired"),
+        ("ann", None, "best", {}, "unknown verdict 'best'"),
+        ("ann", None, "left", {"tags": ["cheap"]}, "unknown tag 'cheap'"),
+        ("ann", None, "left", {"note": "x" * 1_000_000}, "longer than 500 characters"),
+        ("ann", None, "left", {"note": 5}, "longer than 500 characters"),
     ],
 )
-def test_votes_that_are_refused(arena, tmp_path, session, battle_id, verdict, message):
-    battle, _ = fought(arena)
+def test_votes_that_are_refused(arena, session, battle_id, verdict, extra, message):
+    battle = shown(arena)
     with pytest.raises(StorygenError, match=message):
-        arena.judge(session, battle_id or battle.id, verdict)
-    assert list(read_votes(tmp_path)) == []
+        arena.judge(session, battle_id or battle.id, verdict, **extra)
+    assert votes(arena) == []
     arena.judge("ann", battle.id, "left")  # the right vote is still welcome
 
 
 def test_unfinished_stories_cannot_be_rated(arena):
-    battle = arena.begin("ann", "The Fox")
-    stories = arena.fight(battle)
+    battle = arena.begin("ann", "ann")
+    stories = arena.show(battle)
     next(stories)
-    with pytest.raises(StorygenError, match="must be finished"):
-        arena.judge("ann", battle.id, "left")
-    stories.close()
-    with pytest.raises(StorygenError, match="must be finished"):
-        arena.judge("ann", battle.id, "left")
+    for _ in range(2):
+        with pytest.raises(StorygenError, match="must be finished"):
+            arena.judge("ann", battle.id, "left")
+        stories.close()
 
 
-def test_a_vote_that_could_not_be_saved_can_be_cast_again(arena, tmp_path, monkeypatch):
+def test_a_vote_that_could_not_be_saved_can_be_cast_again(arena, monkeypatch):
     """The battle must not be used up by a full disk."""
-    battle, _ = fought(arena)
+    battle = shown(arena)
 
     def full(record):
         raise StorygenError("the vote could not be saved: No space left on device")
@@ -104,69 +146,221 @@ def test_a_vote_that_could_not_be_saved_can_be_cast_again(arena, tmp_path, monke
         with pytest.raises(StorygenError, match="No space left"):
             arena.judge("ann", battle.id, "left")
     arena.judge("ann", battle.id, "left")
-    assert len(list(read_votes(tmp_path))) == 1
+    assert len(votes(arena)) == 1
 
 
-def test_contestants_differ_and_sides_are_random(arena):
-    """A model that always stands on the left wins or loses by its place."""
-    pairs = [arena.begin("ann").sides for _ in range(400)]
-    assert all(left != right for left, right in pairs)
-    left = Counter(pair[0].model for pair in pairs)
-    assert min(left.values()) > 160
-    assert len({pair[0] for pair in pairs}) == len(arena.contestants)
-
-
-def test_old_battles_expire(arena):
-    first = arena.begin("ann")
-    for number in range(KEPT_BATTLES):
-        arena.begin(f"visitor {number}")
+def test_old_battles_expire(arena, monkeypatch):
+    first, second = shown(arena), shown(arena, "ben", "ben")
+    clock = time.monotonic
+    with monkeypatch.context() as later, pytest.raises(StorygenError, match="expired"):
+        later.setattr(time, "monotonic", lambda: clock() + 3601)
+        arena.judge("ben", second.id, "left")
+    arena._battles.update({f"visitor {number}": first for number in range(KEPT_BATTLES)})
+    shown(arena, "new", "new")
     with pytest.raises(StorygenError, match="expired"):
         arena.judge("ann", first.id, "left")
+    assert len(arena._battles) == KEPT_BATTLES
 
 
-def test_an_empty_story_never_becomes_a_vote(arena, tmp_path):
-    battle = arena.begin("ann", "The Fox")
-    arena.writers = {name: EmptyWriter() for name in arena.writers}
-    with pytest.raises(StorygenError, match="came out empty"):
-        list(arena.fight(battle))
-    with pytest.raises(StorygenError, match="must be finished"):
-        arena.judge("ann", battle.id, "left")
-
-
-def test_a_new_round_ends_the_one_before(arena, tmp_path):
+def test_a_new_round_ends_the_one_before(arena):
     """A late click on the old round would put its reveal under the new, still blind stories."""
-    battle, _ = fought(arena)
-    arena.begin("ann")
+    battle = shown(arena)
+    shown(arena)
     with pytest.raises(StorygenError, match="expired"):
         arena.judge("ann", battle.id, "left")
-    assert list(read_votes(tmp_path)) == []
+    assert votes(arena) == []
 
 
-def test_a_title_that_is_too_long_is_refused(arena):
-    """The page's own limit does not hold for those who call the API."""
-    with pytest.raises(StorygenError, match="the title has 501 characters; at most 500"):
-        arena.begin("ann", "x" * 501)
+def test_a_vote_can_be_taken_back_for_a_while_and_not_cast_again(arena, monkeypatch):
+    """After the reveal a second verdict would not be blind."""
+    battle = shown(arena)
+    with pytest.raises(StorygenError, match="no rating of yours"):
+        arena.undo("ann", battle.id)
+    arena.judge("ann", battle.id, "left")
+    with pytest.raises(StorygenError, match="no rating of yours"):
+        arena.undo("ben", battle.id)
+    arena.undo("ann", battle.id)
+    with pytest.raises(StorygenError, match="no rating of yours"):
+        arena.undo("ann", battle.id)
+    with pytest.raises(StorygenError, match="rated already"):
+        arena.judge("ann", battle.id, "right")
+    board = arena.board.latest()
+    assert (board.votes, board.reasons) == (1, {"taken back": 1})
+
+    late = shown(arena)
+    arena.judge("ann", late.id, "left")
+    clock = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + 21)
+    with pytest.raises(StorygenError, match="for 20 seconds only"):
+        arena.undo("ann", late.id)
 
 
-class EmptyWriter:
-    def stream(self, *_):
-        return EmptyStream()
+def test_who_asks_too_often_has_to_wait(arena, monkeypatch):
+    arena._limit.count = ROUNDS_A_MINUTE
+    for _ in range(ROUNDS_A_MINUTE):
+        arena.begin("ann", "ann")
+    with pytest.raises(StorygenError, match=r"more than 20 rounds a minute; go on in \d+ seconds"):
+        arena.begin("ann", "ann")
+    arena.begin("ben", "ben")
+    clock = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + 61)
+    arena.begin("ann", "ann")
 
 
-class EmptyStream:
-    opening = ""
+def test_unfit_stories_are_drawn_again_before_anybody_sees_them(arena, monkeypatch):
+    write, tries = battles.write_match, []
 
-    class result:
-        text = "  \n"
+    def unfit_twice(*arguments):
+        tries.append(arguments)
+        if len(tries) <= 2:
+            raise Unfit("nothing")
+        return write(*arguments)
 
-    def __iter__(self):
-        return iter(())
+    monkeypatch.setattr(battles, "write_match", unfit_twice)
+    arena.begin("ann", "ann")
+    assert len(tries) == 3
+    monkeypatch.setattr(battles, "write_match", lambda *_: (_ for _ in ()).throw(Unfit("lstm wrote nothing")))
+    with pytest.raises(StorygenError, match="please try another") as error:
+        arena.begin("ann", "ann")
+    assert "lstm" not in str(error.value)
 
-    def close(self):
+
+def test_the_modes_draw_whom_they_say(arena):
+    for _ in range(20):
+        battle = arena.begin("ann", "ann", mode="strategies", chosen=["lstm"])
+        first, second = (each.contestant for each in battle.match.sides)
+        assert first.model == second.model == "lstm" and first != second
+    names = [str(CONTESTANTS[4]), str(CONTESTANTS[0])]
+    battle = shown(arena, mode="named", chosen=names)
+    assert [str(each.contestant) for each in battle.match.sides] == names
+    arena.judge("ann", battle.id, "left")
+    assert arena.board.latest().reasons == {"contestants were named": 1}
+
+
+@pytest.mark.parametrize(
+    ("mode", "chosen", "message"),
+    [
+        ("loud", (), "unknown mode 'loud'"),
+        ("strategies", ["gpt"], "unknown model 'gpt'"),
+        ("named", ["lstm, greedy", "gpt"], "unknown contestant 'gpt'"),
+        ("named", ["lstm, greedy", "lstm, greedy"], "choose two different"),
+        ("named", [], "choose two different"),
+    ],
+)
+def test_bad_choices_are_refused(arena, mode, chosen, message):
+    with pytest.raises(StorygenError, match=message):
+        arena.begin("ann", "ann", mode=mode, chosen=chosen)
+
+
+def test_some_rounds_repeat_an_earlier_pair_with_sides_swapped(arena):
+    """And a repeat is neither repeated nor counted again."""
+    rounds = []
+    for _ in range(400):
+        battle = shown(arena)
+        arena.judge("ann", battle.id, "left")
+        rounds.append(battle)
+    repeats = [battle for battle in rounds if battle.match.repeat_of]
+    assert 8 <= len(repeats) <= 40
+    by_id = {battle.id: (number, battle) for number, battle in enumerate(rounds)}
+    for battle in repeats:
+        number, original = by_id[battle.match.repeat_of]
+        assert battle.match.sides == original.match.sides[::-1]
+        assert not original.match.repeat_of
+        assert by_id[battle.id][0] - number > battles.ROUNDS_BEFORE_REPEAT
+    assert len({battle.match.repeat_of for battle in repeats}) == len(repeats)
+
+
+def test_a_story_alone_gets_stars(arena, model_folders):
+    import storygen
+
+    result = storygen.load(model_folders / "lstm").generate("Once", "Fox", GenerationConfig(max_new_tokens=5, seed=1))
+    arena.rate("ann", "ann", result, {"grammar": 5, "sense": None, "prompt": 1}, "nice")
+    [record] = read_votes(arena.store.path.parent)
+    assert record["stars"] == {"grammar": 5, "prompt": 1}
+    assert (record["story"]["seed"], record["story"]["text"]) == (1, result.story)
+    assert arena.board.latest().votes == 0
+    for stars, message in (({"grammar": 6}, "must be 1 to 5"), ({"style": 3}, "unknown aspect"), ({}, "at least one")):
+        with pytest.raises(StorygenError, match=message):
+            arena.rate("ann", "ann", result, stars)
+
+
+def test_the_arena_of_an_app(tmp_path):
+    catalogue = tmp_path / "c.toml"
+    catalogue.write_text('characters = 500\n[[decoding]]\nstrategy = "greedy"\n[[decoding]]\nstrategy = "sample"\n')
+    environment = {
+        "STORYGEN_VOTES": str(tmp_path / "votes"),
+        "STORYGEN_RATINGS": str(tmp_path / "mount"),
+        "STORYGEN_CONTESTANTS": str(catalogue),
+        "STORYGEN_SECRET": "s",
+    }
+    arena = open_arena({"lstm": Idle()}, environment)
+    assert [str(each) for each in arena.contestants] == ["lstm, greedy", "lstm, sample (temperature 0.8)"]
+    assert arena.rater("ann") == open_arena({"lstm": Idle()}, environment).rater("ann")
+    assert arena.status().startswith("0 saved, 0 copied to ")
+    alone = open_arena({"lstm": Idle()}, {**environment, "STORYGEN_RATINGS": ""})
+    assert alone.status() == "0 saved, on this machine only"
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorygenError, match="name another folder in STORYGEN_VOTES"):
+        open_arena({"lstm": Idle()}, {"STORYGEN_VOTES": str(tmp_path / "file")})
+
+
+def filled(suggestions=("a", "b")):
+    written = []
+
+    def write(suggestion):
+        written.append(suggestion)
+        return Match(Prompt(suggestion, source="suggestion"), (Told(None, f"{len(written)}"), Told(None, "x")))
+
+    pool = Pool(suggestions, write, lambda: True)
+    while pool.fill():
         pass
+    return pool, written
 
 
-def test_stories_grow_in_step():
-    """The faster model must not give itself away by its pace."""
-    streams = [iter(["a", "", "b", "c"]), iter(["", "", "x"])]
-    assert list(in_step(streams)) == [("a", "x"), ("b", ""), ("c", "")]
+def test_the_pool_has_a_match_for_each_suggestion():
+    pool, written = filled()
+    assert written == ["a", "b"]
+    rng = random.Random(0)
+    seen = [pool.take("ann", rng).prompt.title for _ in range(2)]
+    assert sorted(seen) == ["a", "b"]
+    assert pool.take("ann", rng) is None  # nobody sees a match twice by chance
+    assert pool.take("ben", rng) is not None
+
+
+def test_a_match_is_shown_to_several_raters_and_then_replaced():
+    """So that their agreement can be measured, and the pool does not go stale."""
+    pool, written = filled(("a",))
+    rng = random.Random(0)
+    ids = {pool.take(f"rater {number}", rng).id for number in range(SHOWN)}
+    assert len(ids) == 1
+    assert pool.take("another", rng) is None
+    assert pool.fill() and written == ["a", "a"]
+
+
+def test_a_failure_does_not_end_the_filling():
+    calls = []
+
+    def write(suggestion):
+        calls.append(suggestion)
+        raise StorygenError("too many requests wait")
+
+    pool = Pool(("a",), write, lambda: True)
+    assert not pool.fill() and not pool.fill()
+    assert calls == ["a", "a"]
+
+
+def test_the_pool_fills_only_while_the_models_are_idle(arena, monkeypatch):
+    monkeypatch.setattr("storygen.arena.pool.SECONDS_BETWEEN_LOOKS", 0.01)
+    arena.writers["lstm"].is_busy = True
+    arena.pool.start()
+    time.sleep(0.1)
+    assert not arena.pool._ready
+    arena.writers["lstm"].is_busy = False
+    end = time.monotonic() + 10
+    while len(arena.pool._ready) < len(SUGGESTIONS):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    arena.pool.close()
+    battle = arena.begin("ann", "ann")
+    assert battle.match.prompt.source == "suggestion"
+    assert "ann" in arena.pool._ready[battle.match.prompt.title].seen

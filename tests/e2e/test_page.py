@@ -21,6 +21,8 @@ from tests.conftest import lively, tiny_config
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ROOT = Path(__file__).parents[2]
+SLOW = {"slow-transformer": "transformer", "slow-lstm": "lstm"}
+RELEASED = [ROOT / "checkpoints" / name for name in ("transformer", "lstm")]
 
 pytestmark = pytest.mark.e2e
 
@@ -29,23 +31,39 @@ pytestmark = pytest.mark.e2e
 def slow_models(tmp_path_factory, tokenizer):
     """Two models that take a few seconds for 2,000 tokens and do not end a story: there is time to press Stop."""
     root = tmp_path_factory.mktemp("slow")
-    for architecture in ("transformer", "lstm"):
+    for name, architecture in SLOW.items():
         model = lively(build_model(tiny_config(architecture, tokenizer.vocab_size, num_layers=8)), std=0.8)
         with torch.no_grad():
             model.embedding.weight[tokenizer.end_id] = 0  # far below the largest logits
-        artifact.save(root / architecture, model, tokenizer)
+        artifact.save(root / name, model, tokenizer)
     return root
 
 
 @pytest.fixture(scope="module")
 def app(slow_models, tmp_path_factory):
-    """`python app.py` with the two models; gives its address and the folder of its votes."""
+    """`python app.py` with the two slow models and the released ones, which alone compete: they end their sentences.
+
+    Gives its address and the folder of its votes.
+    """
     votes = tmp_path_factory.mktemp("votes")
-    models = ",".join(str(slow_models / name) for name in ("transformer", "lstm"))
+    models = ",".join(str(path) for path in (*(slow_models / name for name in SLOW), *RELEASED))
+    contestants = votes / "contestants.toml"
+    contestants.write_text(
+        "characters = 300\n"
+        + "".join(
+            f'[[decoding]]\nmodels = ["transformer", "lstm"]\nstrategy = "{strategy}"\n'
+            for strategy in ("top_p", "greedy", "beam")
+        )
+    )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    settings = {"STORYGEN_MODELS": models, "STORYGEN_VOTES": str(votes), "GRADIO_SERVER_PORT": str(port)}
+    settings = {
+        "STORYGEN_MODELS": models,
+        "STORYGEN_VOTES": str(votes),
+        "STORYGEN_CONTESTANTS": str(contestants),
+        "GRADIO_SERVER_PORT": str(port),
+    }
     process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env={**os.environ, **settings})
     url = f"http://127.0.0.1:{port}"
     try:
@@ -106,6 +124,7 @@ def is_outside(address, url):
 def expect(locator):
     from playwright.sync_api import expect
 
+    expect.set_options(timeout=15_000)  # a page is slow where other tests run beside it
     return expect(locator)
 
 
@@ -133,6 +152,11 @@ def new_round(page):
     page.get_by_role("tab", name="Compare").click()
     page.locator("#round").click()
     expect(page.locator("#verdict-left")).to_be_enabled()
+
+
+def cast(votes):
+    """All verdicts that are on disk, the oldest first."""
+    return sorted((record for record in read_votes(votes) if "verdict" in record), key=lambda record: record["ts"])
 
 
 def test_a_story_in_one_click(page):
@@ -202,17 +226,17 @@ def test_html_in_a_prompt_is_text(page):
 def test_blind_battle_verdict_and_reveal(page, app):
     """Nothing on the page may name the contestants before the verdict; the rating is on disk when it says thank you."""
     _, votes = app
-    before = len(list(read_votes(votes)))
+    before = len(cast(votes))
     new_round(page)
-    panel = page.locator("#compare-tab, [role=tabpanel]:visible").first.inner_html()
-    assert not re.search("transformer|lstm|top.?[kp]|greedy|beam|temperature|seed", panel, re.IGNORECASE)
+    panel = page.locator("[role=tabpanel]:visible").first.inner_html()
+    battle = "|".join(("transformer", "lstm", "top.?[kp]", "greedy", "beam", "temperature", "seed"))
+    assert not re.search(battle, panel, re.IGNORECASE)
     assert page.locator("#left-story textarea").input_value()
     assert page.locator("#right-story textarea").input_value()
     page.locator("#verdict-right").click()
     expect(page.locator("#compare-status")).to_contain_text("Thank you")
-    records = list(read_votes(votes))
-    assert len(records) == before + 1
-    vote = max(records, key=lambda record: record["ts"])
+    assert len(cast(votes)) == before + 1
+    vote = cast(votes)[-1]
     assert vote["verdict"] == "right"
     assert printable(vote["left"]["text"]) == printable(page.locator("#left-story textarea").input_value())
     for side in ("left", "right"):
@@ -224,23 +248,98 @@ def test_blind_battle_verdict_and_reveal(page, app):
     expect(page.locator("#left-reveal")).to_have_text("")
 
 
-@pytest.mark.parametrize("verdict", ["left", "tie", "both_bad"])
+@pytest.mark.parametrize("verdict", ["left", "tie", "both_bad", "skip"])
 def test_every_verdict_button_records_its_own(page, app, verdict):
     """All four buttons once recorded the last one's verdict: a closure over the loop variable."""
     new_round(page)
     page.locator(f"#verdict-{verdict}").click()
     expect(page.locator("#compare-status")).to_contain_text("Thank you")
-    assert max(read_votes(app[1]), key=lambda record: record["ts"])["verdict"] == verdict
+    assert cast(app[1])[-1]["verdict"] == verdict
 
 
 def test_two_clicks_in_the_same_instant_count_once(page, app):
     new_round(page)
-    before = len(list(read_votes(app[1])))
+    before = len(cast(app[1]))
     page.evaluate("['left', 'right', 'left'].forEach(v => document.querySelector('#verdict-' + v).click())")
     expect(page.locator("#compare-status")).to_contain_text("Thank you")
     page.wait_for_timeout(500)
-    assert len(list(read_votes(app[1]))) == before + 1
+    assert len(cast(app[1])) == before + 1
     assert page.locator("#left-story textarea").input_value()  # the refusal leaves the stories on screen
+
+
+def test_a_rating_by_keys_with_tags_and_its_undo(page, app):
+    new_round(page)
+    page.locator("#tags").get_by_text("Creative").click()
+    page.locator("#note textarea, #note input").fill("3 cheers")  # a digit that is typed is no verdict
+    page.wait_for_timeout(300)
+    expect(page.locator("#verdict-left")).to_be_enabled()
+    page.locator("#compare-status").click()
+    page.keyboard.press("3")
+    expect(page.locator("#compare-status")).to_contain_text("Thank you")
+    vote = cast(app[1])[-1]
+    assert (vote["verdict"], vote["tags"], vote["note"]) == ("right", ["creative"], "3 cheers")
+    page.keyboard.press("u")
+    expect(page.locator("#compare-status")).to_contain_text("taken back")
+    assert vote["id"] in {record.get("retracts") for record in read_votes(app[1])}
+    expect(page.locator("#undo")).not_to_be_visible()
+
+
+def test_one_browser_is_one_rater_and_another_is_another(page, browser, app):
+    """A reload must not make a rater a new person, nor two people one."""
+    raters = []
+    for _ in range(2):
+        new_round(page)
+        page.locator("#verdict-left").click()
+        expect(page.locator("#compare-status")).to_contain_text("Thank you")
+        raters.append(cast(app[1])[-1]["rater"])
+        page.reload()
+        page.get_by_role("button", name="Write a story").wait_for()
+    other = browser.new_context().new_page()
+    other.goto(app[0])
+    other.get_by_role("button", name="Write a story").wait_for()
+    other.wait_for_timeout(500)
+    new_round(other)
+    other.locator("#verdict-left").click()
+    expect(other.locator("#compare-status")).to_contain_text("Thank you")
+    other.close()
+    assert raters[0] == raters[1] != cast(app[1])[-1]["rater"]
+
+
+def test_both_can_be_picked_by_name(page, app):
+    page.get_by_role("tab", name="Compare").click()
+    choose(page, "mode", "Pick both")
+    choose(page, "pick-left", "lstm, greedy")
+    page.locator("#round").click()
+    expect(page.locator("#verdict-left")).to_be_enabled()
+    page.locator("#verdict-tie").click()
+    expect(page.locator("#left-reveal")).to_contain_text("lstm, greedy")
+    assert cast(app[1])[-1]["mode"] == "named"
+
+
+def test_a_story_alone_gets_stars(page, app):
+    page.locator("#write").click()
+    expect(page.locator("#status")).to_contain_text("tokens in")
+    page.get_by_role("button", name="Rate this story").click()
+    choose(page, "stars-creative", "★★★★")
+    page.locator("#save-stars").click()
+    expect(page.locator("#stars-status")).to_contain_text("Thank you")
+    assert [record["stars"] for record in read_votes(app[1]) if "stars" in record][-1] == {"creative": 4}
+
+
+def test_the_leaderboard_shows_the_votes_and_gives_them_away(page, app):
+    new_round(page)
+    page.locator("#verdict-left").click()
+    expect(page.locator("#compare-status")).to_contain_text("Thank you")
+    page.get_by_role("tab", name="Leaderboard").click()
+    expect(page.locator("#board")).to_contain_text("not enough votes")
+    expect(page.locator("#board-facts")).to_contain_text(f"of {len(cast(app[1]))} votes count")
+    expect(page.locator("#board-facts")).to_contain_text("on this machine only")
+    page.get_by_role("button", name="My ratings").click()
+    expect(page.locator("#own-board")).to_contain_text("rated")
+    page.get_by_role("button", name="Take the votes away").click()
+    page.locator("#export").click()
+    for name in ("votes.jsonl", "votes.parquet", "preferences.jsonl", "README.md"):
+        expect(page.locator("#export-files")).to_contain_text(name.split(".")[0])
 
 
 def test_both_columns_stack_on_a_phone(page):

@@ -46,7 +46,8 @@ def test_the_tab_shows_what_the_writer_writes(model_folders):
     expected = writers["lstm"].generate("Once upon", "The Fox", GenerationConfig(max_new_tokens=30, seed=7))
     assert updates[-1][0] == expected.story
     assert "seed 7" in updates[-1][1]
-    assert all(text.startswith("Once upon") for text, _ in updates)
+    assert all(text.startswith("Once upon") for text, _, _ in updates)
+    assert updates[-1][2].seed == 7
 
 
 def test_paced_shows_the_first_and_the_last():

@@ -1,0 +1,82 @@
+"""The leaderboard: all that the votes say so far, computed when asked for and kept until there are more of them."""
+
+import threading
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+
+from storygen.arena.agreement import Share, mutual_agreement, self_agreement
+from storygen.arena.ledger import REASONS, Entrant, Ledger
+from storygen.arena.ranking import CENTRE, SCALE, Ranking, rank, rank_parts, win_matrix
+
+
+@dataclass(frozen=True)
+class Board:
+    """The leaderboard at one moment."""
+
+    contestants: Ranking
+    models: Ranking
+    decodings: Ranking
+    wins: np.ndarray
+    """Share of games that the row's contestant won against the column's, NaN if none, in the order of `names`."""
+    games: np.ndarray
+    names: tuple[str, ...]
+    by_day: dict[date, int]
+    """Votes of each day, counted or not."""
+    votes: int
+    reasons: dict[str, int]
+    """How many votes do not count, by reason."""
+    likelihood: dict[str, float]
+    """Mean log-probability per byte of each contestant's stories under its own model, in nats."""
+    with_itself: Share
+    with_others: Share
+    damaged: int
+    """Lines that could not be read."""
+
+
+def make_board(ledger: Ledger) -> Board:
+    """The board of all votes that the ledger has."""
+    ballots, reasons = ledger.ballots(), ledger.reasons()
+    models, decodings = rank_parts(ballots, [ledger.models(), ledger.decodings()])
+    wins, games = win_matrix(ballots)
+    days, counts = np.unique(ledger.column("day"), return_counts=True)
+    likelihood = zip(ballots.contestants, ledger.likelihood(), strict=True)
+    return Board(
+        contestants=rank(ballots),
+        models=models,
+        decodings=decodings,
+        wins=wins,
+        games=games,
+        names=ballots.contestants,
+        by_day={date.fromordinal(int(day)): int(count) for day, count in zip(days, counts, strict=True)},
+        votes=len(ledger),
+        reasons={REASONS[number]: int((reasons == number).sum()) for number in np.unique(reasons) if number},
+        likelihood={name: value for name, value in likelihood if value is not None},
+        with_itself=self_agreement(ledger),
+        with_others=mutual_agreement(ledger),
+        damaged=ledger.reader.damaged.total() + ledger.refused.total(),
+    )
+
+
+class LiveBoard:
+    """The board of a ledger, made again only when votes have come."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self._board: Board | None = None
+        self._lock = threading.Lock()
+
+    def latest(self) -> Board:
+        """The board of all votes that are on disk now."""
+        with self._lock:
+            if self.ledger.refresh() or self._board is None:
+                self._board = make_board(self.ledger)
+            return self._board
+
+    def form(self) -> dict[Entrant, tuple[int, float]]:
+        """Votes and strength, in logits, of each contestant, as the last board has them."""
+        if self._board is None:
+            return {}
+        rows = {row.name: (row.votes, (row.rating - CENTRE) / SCALE) for row in self._board.contestants.standings}
+        return {entrant: rows[name] for entrant, name in zip(self.ledger.entrants, self._board.names, strict=False)}

@@ -1,0 +1,30 @@
+"""Which two contestants meet next: those with few votes and those close to each other more often."""
+
+import math
+import random
+from collections.abc import Callable, Sequence
+
+from storygen.arena.contestants import Contestant
+
+FARTHEST = 0.1
+"""How often, against the closest pairs, the farthest are drawn: a hopeless pair still holds the table together."""
+
+Form = Callable[[Contestant], tuple[int, float]]
+"""Votes and strength (in logits) of a contestant so far."""
+
+
+def draw_pair(contestants: Sequence[Contestant], form: Form, rng: random.Random) -> tuple[Contestant, Contestant]:
+    """Two different contestants, sides by coin flip.
+
+    A pair's weight is the sum of 1 / sqrt(1 + votes) of both, what a further vote takes off their errors, times the
+    variance of its outcome, 4 p (1 - p), which is 1 when nobody knows who will win.
+    """
+    pairs = [(a, b) for i, a in enumerate(contestants) for b in contestants[:i]]
+    weights = []
+    for pair in pairs:
+        (votes, strength), (other_votes, other) = form(pair[0]), form(pair[1])
+        chance = 1 / (1 + math.exp(min(50.0, abs(strength - other))))
+        need = 1 / math.sqrt(1 + votes) + 1 / math.sqrt(1 + other_votes)
+        weights.append(need * max(4 * chance * (1 - chance), FARTHEST))
+    [pair] = rng.choices(pairs, weights)
+    return pair if rng.random() < 0.5 else pair[::-1]

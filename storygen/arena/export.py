@@ -1,0 +1,117 @@
+"""The votes as files for others: JSON lines and Parquet, preference pairs for training, and a data card."""
+
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from storygen.arena.ledger import REASONS, Ledger
+from storygen.folders import written_aside
+
+VOTES, PAIRS, CARD = "votes", "preferences", "README.md"
+BATCH = 5000
+"""Votes in memory at once."""
+
+
+def export_votes(ledger: Ledger, folder: Path) -> dict[str, int]:
+    """Writes votes and preferences, each as .jsonl and .parquet, and README.md; how many rows of each."""
+    ledger.refresh()
+    with written_aside(folder) as work:
+        counts = {
+            VOTES: _write(work / VOTES, votes(ledger)),
+            PAIRS: _write(work / PAIRS, preferences(ledger)),
+        }
+        (work / CARD).write_text(_card(counts, ledger), encoding="utf-8")
+    return counts
+
+
+def votes(ledger: Ledger) -> Iterator[dict[str, Any]]:
+    """Every vote as it was recorded, with `counted` and, if it does not count, why."""
+    for row, reason in enumerate(ledger.reasons()):
+        record = ledger.record(row)
+        yield {
+            **{key: record.get(key) for key in ("schema", "id", "ts", "battle_id", "rater", "mode")},
+            **{key: record.get(key) for key in ("prompt", "prompt_source", "left", "right", "verdict", "tags", "note")},
+            **{key: record.get(key) for key in ("dwell_ms", "app_version", "repeat_of")},
+            "counted": bool(reason == 0),
+            "not_counted": None if reason == 0 else REASONS[reason],
+        }
+
+
+def preferences(ledger: Ledger) -> Iterator[dict[str, Any]]:
+    """For every vote that counts and prefers one story: the prompt, the chosen and the rejected story."""
+    for vote in votes(ledger):
+        if vote["counted"] and vote["verdict"] in ("left", "right"):
+            chosen, rejected = vote["left"], vote["right"]
+            if vote["verdict"] == "right":
+                chosen, rejected = rejected, chosen
+            yield {
+                "prompt": vote["prompt"]["title"],
+                "opening": vote["prompt"]["opening"],
+                "chosen": chosen["text"],
+                "rejected": rejected["text"],
+                "chosen_model": chosen["model"],
+                "rejected_model": rejected["model"],
+                "rater": vote["rater"],
+                "vote": vote["id"],
+            }
+
+
+def _write(stem: Path, rows: Iterator[dict[str, Any]]) -> int:
+    """Writes rows to `stem`.jsonl and `stem`.parquet, a batch at a time; how many there were."""
+    import pyarrow as pa  # slow to import
+    import pyarrow.parquet as pq
+
+    count, writer = 0, None
+    with stem.with_suffix(".jsonl").open("w", encoding="utf-8") as lines:
+        while batch := list(itertools.islice(rows, BATCH)):
+            lines.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in batch)
+            # Sides and tags go in as JSON text: the settings in them differ from one strategy to another and over time.
+            table = pa.table({key: pa.array([_plain(row[key]) for row in batch], _type(pa, key)) for key in batch[0]})
+            writer = writer or pq.ParquetWriter(stem.with_suffix(".parquet"), table.schema)
+            writer.write_table(table)
+            count += len(batch)
+    if writer:
+        writer.close()
+    return count
+
+
+def _plain(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
+
+
+def _type(pa: ModuleType, key: str) -> Any:
+    return {"schema": pa.int64(), "dwell_ms": pa.int64(), "counted": pa.bool_()}.get(key, pa.string())
+
+
+def _card(counts: dict[str, int], ledger: Ledger) -> str:
+    raters = len(ledger.raters)
+    return f"""---
+license: cc0-1.0
+language: en
+pretty_name: Blind ratings of machine-written stories
+task_categories: [text-generation]
+tags: [human-feedback, preference, story-generation, storygen]
+configs:
+- config_name: {VOTES}
+  data_files: {VOTES}.parquet
+- config_name: {PAIRS}
+  data_files: {PAIRS}.parquet
+---
+
+# Blind ratings of machine-written stories
+
+{counts[VOTES]:,} verdicts by {raters:,} raters on pairs of short stories that small language models wrote, and the
+{counts[PAIRS]:,} preference pairs (`prompt`, `chosen`, `rejected`) that follow from those that count.
+
+Raters saw two stories on the same prompt side by side, without knowing which model and which way of decoding wrote
+them, and said which is better. Sides were drawn at random. `rater` is a keyed hash; no name or address was recorded.
+Raters were told that verdict and stories are stored and may be published. Prompts may have been typed by visitors and
+are as they came, and the stories are machine-written: either can be wrong, odd or unpleasant.
+
+A vote holds everything that is needed to write both stories again: model, revision, settings, seed. `counted` tells
+whether it counts in the ranking, `not_counted` why not; nothing was deleted, so other rules can be tried. The format
+is described in docs/ratings.md of storygen. In Parquet, `prompt`, `left`, `right` and `tags` are JSON text.
+"""

@@ -1,0 +1,72 @@
+"""Matches written ahead, one for each suggested prompt, while the models are idle: so a rating costs no wait."""
+
+import random
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from storygen.arena.match import Match
+from storygen.errors import StorygenError
+
+SHOWN = 3
+"""Raters who see a match before another is written: where several have seen it, their agreement can be measured."""
+SECONDS_BETWEEN_LOOKS = 0.5
+
+
+@dataclass
+class Ready:
+    """A match that waits, and who has seen it."""
+
+    match: Match
+    seen: set[str] = field(default_factory=set)
+
+
+class Pool:
+    """Keeps a match for each suggestion. `write` makes one for a prompt, `is_idle` tells whether now is a good time."""
+
+    def __init__(self, suggestions: Sequence[str], write: Callable[[str], Match], is_idle: Callable[[], bool]) -> None:
+        self.suggestions, self._write, self._is_idle = suggestions, write, is_idle
+        self._ready: dict[str, Ready] = {}
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="arena pool", daemon=True)
+
+    def start(self) -> None:
+        """Begins to fill."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stops filling, once a match that is being written is done."""
+        self._closed.set()
+
+    def take(self, rater: str, rng: random.Random) -> Match | None:
+        """A match that the rater has not seen, None if there is none."""
+        with self._lock:
+            fresh = [name for name, ready in self._ready.items() if rater not in ready.seen]
+            if not fresh:
+                return None
+            name = rng.choice(fresh)
+            ready = self._ready[name]
+            ready.seen.add(rater)
+            if len(ready.seen) >= SHOWN:
+                del self._ready[name]
+            return ready.match
+
+    def fill(self) -> bool:
+        """Writes one match that is missing; whether there was one and it came out."""
+        with self._lock:
+            missing = [name for name in self.suggestions if name not in self._ready]
+        if not missing:
+            return False
+        try:
+            match = self._write(missing[0])
+        except StorygenError:
+            return False  # the next look tries again
+        with self._lock:
+            self._ready[missing[0]] = Ready(match)
+        return True
+
+    def _run(self) -> None:
+        while not self._closed.wait(SECONDS_BETWEEN_LOOKS):
+            if self._is_idle():
+                self.fill()
