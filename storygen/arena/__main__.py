@@ -43,12 +43,14 @@ def _parser() -> Parser:
         added = command(name, function, help)
         added.add_argument("folders", nargs="+", type=Path, help="folders of votes")
         added.add_argument("--rules", type=Path, help="TOML file of counting rules (see docs/ratings.md)")
+        if name == "rank":
+            added.add_argument("--by-length", action="store_true", help="take out what longer stories gain")
         if name == "audit":
             added.add_argument("--write", type=Path, metavar="RULES", help="add them to this rule file")
         if name == "export":
             added.add_argument("--out", type=Path, required=True, help="folder to write")
             added.add_argument("--overwrite", action="store_true", help="replace an earlier export")
-    added = command("simulate", _simulate, "tells how often the 95 % intervals hold the truth, with simulated raters")
+    added = command("simulate", _simulate, "tells how often the 95 %% intervals hold the truth, with simulated raters")
     for name, default, help in (
         ("contestants", 12, "contestants"),
         ("votes", 3000, "votes in each trial"),
@@ -73,7 +75,7 @@ def _ledger(arguments: argparse.Namespace) -> Ledger:
 
 def _rank(arguments: argparse.Namespace) -> None:
     ledger = _ledger(arguments)
-    board = make_board(ledger)
+    board = make_board(ledger, arguments.by_length)
     for title, ranking in (
         ("contestants", board.contestants), ("models", board.models), ("ways of decoding", board.decodings)
     ):  # fmt: skip
@@ -107,12 +109,19 @@ def summary(board: Board) -> list[str]:
         f"{counted:,} of {board.votes:,} votes count, by {board.contestants.raters:,} raters",
         *(f"{count:,} not counted: {reason}" for reason, count in board.reasons.items()),
         f"of two equal stories the left one wins {left:.1%} ({low:.1%} to {high:.1%})",
+        *_length(board.contestants.longer),
         _agreement("raters who saw a pair again agreed with themselves", board.with_itself),
         _agreement("raters who saw the same two stories agreed", board.with_others),
     ]
     if board.damaged:
         lines.append(f"{board.damaged:,} lines could not be read as votes")
     return lines
+
+
+def _length(longer: tuple[float, float, float] | None) -> list[str]:
+    if longer is None:
+        return []
+    return ["of two equal stories one twice as long wins {:.1%} ({:.1%} to {:.1%})".format(*longer)]
 
 
 def _agreement(what: str, share: Share) -> str:

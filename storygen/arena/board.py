@@ -35,15 +35,15 @@ class Board:
     """Lines that could not be read."""
 
 
-def make_board(ledger: Ledger) -> Board:
-    """The board of all votes that the ledger has."""
+def make_board(ledger: Ledger, by_length: bool = False) -> Board:
+    """The board of all votes that the ledger has; with `by_length` what longer stories gain is taken out."""
     ballots, reasons = ledger.ballots(), ledger.reasons()
-    models, decodings = rank_parts(ballots, [ledger.models(), ledger.decodings()])
+    models, decodings = rank_parts(ballots, [ledger.models(), ledger.decodings()], by_length=by_length)
     wins, games = win_matrix(ballots)
     days, counts = np.unique(ledger.column("day"), return_counts=True)
     likelihood = zip(ballots.contestants, ledger.likelihood(), strict=True)
     return Board(
-        contestants=rank(ballots),
+        contestants=rank(ballots, by_length=by_length),
         models=models,
         decodings=decodings,
         wins=wins,

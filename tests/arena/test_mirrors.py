@@ -13,6 +13,7 @@ import pytest
 from storygen.arena import mirrors
 from storygen.arena.mirrors import FolderMirror, HubMirror, mirrors_for
 from storygen.arena.votes import VoteStore, read_votes
+from tests.hub import Cut, Slow
 
 
 @pytest.fixture(autouse=True)
@@ -109,7 +110,7 @@ def test_votes_reach_the_dataset_once_each(hub, tmp_path, started):
     assert not any(path.endswith((".lock", "secret")) for path in hub.repo("datasets/ann/votes").files)
 
 
-@pytest.mark.parametrize("fault", [500, 403])
+@pytest.mark.parametrize("fault", [500, 403, Cut(), Slow(0.3)], ids=str)
 def test_a_hub_that_refuses_for_a_while_misses_nothing(hub, tmp_path, started, fault):
     """Failed pushes are sent again whole: nothing is lost, nothing is there twice."""
     store = VoteStore(tmp_path)

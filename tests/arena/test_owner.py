@@ -167,11 +167,21 @@ def test_commands_that_are_refused(tmp_path):
         main(["simulate", "--raters", "0"])
 
 
+@pytest.mark.parametrize("command", [[], ["rank"], ["audit"], ["export"], ["simulate"]])
+def test_help_can_be_printed(command, capsys):
+    """A percent sign in a help text once ended in a traceback."""
+    with pytest.raises(SystemExit) as end:
+        main([*command, "--help"])
+    assert end.value.code == 0 and "usage: " in capsys.readouterr().out
+
+
 def test_commands(tmp_path, capsys):
     folder = tmp_path / "votes"
     folder.mkdir()
     write(folder, *honest(60, "ann"), *honest(60, "ben"))
     main(["export", str(folder), "--out", str(tmp_path / "out")])
     assert "120 votes, 120 preferences" in capsys.readouterr().out
+    main(["rank", str(folder), "--by-length"])
+    assert "one twice as long wins" in capsys.readouterr().out
     main(["simulate", "--trials", "2", "--votes", "200"])
     assert "of 24 intervals hold the true rating" in capsys.readouterr().out
