@@ -5,15 +5,15 @@ from collections.abc import Mapping
 import gradio as gr
 
 from storygen.arena.battle import Arena
+from storygen.ui import write
 from storygen.ui.compare import build_compare_tab
 from storygen.ui.keys import SCRIPT
 from storygen.ui.leaderboard import build_leaderboard_tab
 from storygen.ui.rater import build_rater
 from storygen.ui.theme import CSS, THEME
-from storygen.ui.write import build_write_tab
 from storygen.writer import Writer
 
-LOOK = {"theme": THEME, "css": CSS, "js": SCRIPT}
+LOOK = {"theme": THEME, "css": CSS + write.CSS, "js": SCRIPT}
 """What Gradio takes with the launch rather than with the page."""
 
 
@@ -26,7 +26,7 @@ def build_page(writers: Mapping[str, Writer], arena: Arena) -> gr.Blocks:
         )
         rater = build_rater(page, arena)
         with gr.Tab("Write", id="write-tab"):
-            build_write_tab(writers, arena, rater)
+            write.build_write_tab(page, writers, arena, rater)
         with gr.Tab("Compare", id="compare-tab"):
             build_compare_tab(arena, rater)
         with gr.Tab("Leaderboard", id="leaderboard-tab") as leaderboard:

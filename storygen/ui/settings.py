@@ -20,6 +20,25 @@ EXPLANATIONS = {
     "beam": ("Beam search", "Follows several stories at once and keeps the most probable. Fluent and cautious."),
     "diverse_beam": ("Diverse beams", "Beam search in groups that keep away from each other's words."),
 }  # fmt: skip
+LABELS = {
+    "max_new_tokens": "Length, at most (tokens)",
+    "top_p": "Top-p: probability kept",
+    "top_k": "Top-k: words kept",
+    "min_p": "Min-p: share of the likeliest",
+    "typical_p": "Typical: probability kept",
+    "num_beams": "Beams",
+    "num_groups": "Groups of beams",
+    "no_repeat_ngram": "Never repeat runs of (tokens)",
+    "min_new_tokens": "Length, at least (tokens)",
+    "stop": "Stop texts",
+    "full_sentence": "End with a whole sentence",
+}
+"""What a setting is called on the page, where its name in the code would not do."""
+PRESETS = {
+    "Safe": GenerationConfig(strategy="top_p", temperature=0.6, top_p=0.9),
+    "Balanced": GenerationConfig(),
+    "Wild": GenerationConfig(strategy="min_p", temperature=1.3, min_p=0.05),
+}
 TUNABLE = tuple(dict.fromkeys(name for names in STRATEGIES.values() for name in names))
 """Every setting that some strategy uses."""
 
@@ -53,10 +72,18 @@ def config_of(strategy: str, *values: Any) -> GenerationConfig:
     )
 
 
+def values_of(config: GenerationConfig) -> list[Any]:
+    """The other way round: the values of `Settings.inputs` that describe these settings."""
+    values = [getattr(config, name) for name in (*TUNABLE, *MODIFIERS)]
+    values = ["\n".join(value) if isinstance(value, tuple) else value for value in values]
+    return [config.strategy, *values, config.max_new_tokens, "" if config.seed is None else str(config.seed)]
+
+
 def build_settings() -> Settings:
     """Places the widgets where it is called, and wires the strategy to the sliders' visibility."""
     start = GenerationConfig()
     choices = [(EXPLANATIONS[name][0], name) for name in STRATEGIES]
+    preset = gr.Radio(list(PRESETS), value="Balanced", label="Mood", elem_id="preset")
     strategy = gr.Dropdown(choices, value=start.strategy, label="Strategy", elem_id="strategy")
     explanation = gr.Markdown(EXPLANATIONS[start.strategy][1], elem_classes="hint", elem_id="explanation")
     tunable = [_widget(name, visible=name in start.settings) for name in TUNABLE]
@@ -72,6 +99,9 @@ def build_settings() -> Settings:
         return [EXPLANATIONS[chosen][1], *(gr.update(visible=name in STRATEGIES[chosen]) for name in TUNABLE)]
 
     strategy.change(show, strategy, [explanation, *tunable], queue=False, **QUIET)
+    preset.input(
+        lambda name: values_of(PRESETS[name])[: 1 + len(TUNABLE)], preset, [strategy, *tunable], queue=False, **QUIET
+    )
     return Settings(strategy, tunable, modifiers, max_new_tokens, seed)
 
 
@@ -79,7 +109,7 @@ def _widget(name: str, visible: bool) -> Any:
     """The widget that suits the setting's type: all but a few are sliders."""
     field, kind = field_of(GenerationConfig, name), typing.get_type_hints(GenerationConfig)[name]
     common = {
-        "label": name.replace("_", " ").capitalize(),
+        "label": LABELS.get(name, name.replace("_", " ").capitalize()),
         "info": field.metadata["help"],
         "visible": visible,
         "elem_id": name.replace("_", "-"),

@@ -1,48 +1,65 @@
-"""The Write tab: a title, an opening line, a model and a strategy, and a story that streams in."""
+"""The Write tab: a title, an opening line, a model and a strategy, and a story that streams in and can be worked on."""
 
-from collections.abc import Iterator, Mapping
+import random
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import gradio as gr
 
 from storygen.arena.battle import Arena
+from storygen.arena.suggestions import SUGGESTIONS
 from storygen.decoding.engine import MAX_ROWS
 from storygen.errors import StorygenError
+from storygen.models.transformer import Transformer
+from storygen.permalink import from_query
+from storygen.ui.drafts import draft_cards, draft_name, status_html
 from storygen.ui.events import QUIET, warn
-from storygen.ui.markdown import plain
 from storygen.ui.rater import RaterWidgets
-from storygen.ui.settings import build_settings, config_of
+from storygen.ui.settings import build_settings, config_of, values_of
 from storygen.ui.stars import build_stars
 from storygen.ui.stream import paced
 from storygen.writer import Result, Writer
 
 MAX_TITLE, MAX_OPENING = 500, 20_000
 """Characters that the boxes take; more would be cut to what the model can see anyway."""
+KEPT = 12
+"""Drafts, and steps back, that a visit keeps."""
 SHOW_STORY = "() => document.querySelector('#story').scrollIntoView({block: 'nearest'})"
-"""On a phone the story is below the settings."""
-ENDINGS = {
-    "end": "the story came to its end",
-    "stop": "ended before a stop text",
-    "length": "stopped at the chosen length",
-    "context": "stopped where the model can read no further",
-    "exhausted": "stopped where the settings left no word to choose from",
-}
+"""On a phone the story is below the prompt."""
+OTHER_REVISION = "This link was made with another revision of the model: the story will differ."
+CLICK_WRITE = "go => { if (go) document.querySelector('#write').click(); }"
+DOWNLOAD = """(title, story) => {
+  const text = %s, name = (title || 'story').replace(/[^\\p{L}\\p{N} -]/gu, '').trim().slice(0, 60) || 'story';
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(new Blob([text], {type: 'text/plain;charset=utf-8'}));
+  link.download = name + '%s';
+  link.click();
+  URL.revokeObjectURL(link.href);
+}"""
+AS_TEXT = DOWNLOAD % ("(title ? title + '\\n\\n' : '') + story + '\\n'", ".txt")
+AS_MARKDOWN = DOWNLOAD % ("(title ? '# ' + title + '\\n\\n' : '') + story + '\\n'", ".md")
+CSS = """
+#write-grid { display: grid !important; grid-template: "ask story" "tune story" 1fr / 2fr 3fr; align-items: start; }
+#ask { grid-area: ask; } #tune { grid-area: tune; } #story-side { grid-area: story; }
+.cards { display: grid; grid-auto-flow: column; grid-auto-columns: minmax(260px, 1fr); gap: 1rem; overflow-x: auto; }
+.cards article { border: 1px solid var(--border-color-primary); border-radius: 8px; padding: 0.8rem 1rem; }
+.cards p { white-space: pre-wrap; }
+.cards h4 { font-size: 0.85rem; color: var(--body-text-color-subdued); margin: 0 0 0.5rem; }
+#status details summary { cursor: pointer; }
+@media (max-width: 760px) { #write-grid { grid-template: "ask" "story" "tune" / 100%; } }
+"""
 
 
 def write_story(
     writers: Mapping[str, Writer], title: str, opening: str, model: str, *settings: Any
-) -> Iterator[tuple[str, str, Result | None]]:
-    """The story so far, the status line and, at the end, the result, a few times a second.
-
-    Settings are as `config_of` takes them.
-    """
-    writer = writers[model]
-    stream = writer.stream(opening or "", title or "", config_of(*settings))
+) -> Iterator[tuple[str, Result | None]]:
+    """The story so far and, at the end, the result, a few times a second. Settings are as `config_of` takes them."""
+    stream = writers[model].stream(opening or "", title or "", config_of(*settings))
     try:
-        yield from ((text, "Writing ...", None) for text in paced(_growing(stream, stream.opening)))
+        yield from ((text, None) for text in paced(_growing(stream, stream.opening)))
     finally:
         stream.close()
-    yield stream.result.story, describe(stream.result), stream.result
+    yield stream.result.story, stream.result
 
 
 def _growing(pieces: Iterator[str], text: str) -> Iterator[str]:
@@ -51,17 +68,19 @@ def _growing(pieces: Iterator[str], text: str) -> Iterator[str]:
         yield text
 
 
-def describe(result: Result) -> str:
-    """The status line under a finished story."""
-    speed = f"{len(result.tokens)} tokens in {result.seconds:.1f} s"
-    parts = [ENDINGS[result.finish_reason].capitalize(), f"seed {result.seed}", speed, *result.notes]
-    return plain(" · ".join(parts))
+def describe_model(writer: Writer) -> str:
+    """A sentence on the model for visitors."""
+    size = f"{writer.model.num_parameters / 1e6:.1f} million weights"
+    if isinstance(writer.model, Transformer):
+        return f"A Transformer, {size}: for each word it looks back at the last {writer.model.window} tokens at once."
+    return f"An LSTM, {size}: it reads one token after another and keeps what matters in a memory of fixed size."
 
 
-def build_write_tab(writers: Mapping[str, Writer], arena: Arena, rater: RaterWidgets) -> None:
-    """Places the tab's widgets and wires them."""
-    with gr.Row():
-        with gr.Column(scale=2, min_width=320):
+def build_write_tab(page: gr.Blocks, writers: Mapping[str, Writer], arena: Arena, rater: RaterWidgets) -> gr.State:
+    """Places the tab's widgets and wires them; gives the state that holds the last story's Result."""
+    first = next(iter(writers))
+    with gr.Row(elem_id="write-grid"):
+        with gr.Column(min_width=280, elem_id="ask"):
             title = gr.Textbox(
                 label="Title, idea or keywords",
                 placeholder="The Fox and the Moon",
@@ -72,52 +91,175 @@ def build_write_tab(writers: Mapping[str, Writer], arena: Arena, rater: RaterWid
                 label="Opening line", placeholder="Once upon a time", lines=2, max_length=MAX_OPENING, elem_id="opening"
             )
             with gr.Row():
-                go = gr.Button("Write a story", variant="primary", min_width=120, elem_id="write")
-                stop = gr.Button("Stop", interactive=False, min_width=80, elem_id="stop-button")
-            with gr.Accordion("Model and decoding", open=True):
-                model = gr.Dropdown(list(writers), value=next(iter(writers)), label="Model", elem_id="model")
-                settings = build_settings()
-        with gr.Column(scale=3, min_width=320):
+                go = gr.Button("Write a story", variant="primary", min_width=140, elem_id="write")
+                surprise = gr.Button("Surprise me", min_width=110, elem_id="surprise")
+        with gr.Column(min_width=280, elem_id="tune"):
+            model = gr.Dropdown(list(writers), value=first, label="Model", elem_id="model")
+            about = gr.Markdown(describe_model(writers[first]), elem_classes="hint", elem_id="about-model")
+            settings = build_settings()
+        with gr.Column(min_width=280, elem_id="story-side"):
             story = gr.Textbox(
                 label="Story",
-                lines=16,
+                lines=15,
                 max_lines=30,
-                interactive=False,
+                interactive=True,
                 buttons=["copy"],
+                max_length=MAX_OPENING,
                 placeholder="Give a title or an opening line, or nothing at all, and press Write.",
                 elem_id="story",
                 elem_classes="story",
             )
-            status = gr.Markdown(elem_classes="hint", elem_id="status")
-            written = gr.State(None)
+            with gr.Row():
+                stop = gr.Button("Stop", interactive=False, min_width=80, elem_id="stop-button")
+                further = gr.Button("Continue", interactive=False, min_width=90, elem_id="continue")
+                again = gr.Button("Another one", interactive=False, min_width=110, elem_id="again")
+                undo = gr.Button("Undo", interactive=False, min_width=80, elem_id="undo-story")
+            status = gr.HTML(elem_id="status", elem_classes="hint")
+            with gr.Row():
+                as_text = gr.Button("Save as text", size="sm", min_width=110)
+                as_markdown = gr.Button("Save as Markdown", size="sm", min_width=140)
+            written, drafts, before = gr.State(None), gr.State([]), gr.State([])
             build_stars(arena, rater, written)
+    with gr.Accordion("Drafts of this visit, side by side", open=False):
+        cards = gr.HTML(draft_cards([]), elem_id="drafts")
+        bring_back = gr.Dropdown([], value=None, label="Bring one back", elem_id="bring-back")
+    buttons = [go, surprise, stop, further, again, undo]
+    asked = gr.Checkbox(visible="hidden")  # a State's value does not reach the browser
 
-    def stream(*values: Any) -> Iterator[tuple[Any, Any, Any]]:
-        try:
-            yield from write_story(writers, *values)
-        except StorygenError as error:
-            warn(error)
-            yield gr.skip(), plain(f"Nothing was written: {error}"), None
+    def begin(text: str, before: list[str], *_: Any) -> tuple[Any, ...]:
+        """Locks the page for writing, and keeps what is there for Undo."""
+        kept = [*before, text][-KEPT:] if text and text.strip() else before
+        return (*_buttons(writing=True), gr.update(interactive=False), "<p>Waiting for the model ...</p>", None, kept)
 
-    begin = go.click(
-        lambda: (gr.update(interactive=False), gr.update(interactive=True), "", "Waiting for the model ..."),
-        None,
-        [go, stop, story, status],
+    def writes(opening_of: Callable[[str, str], str], is_new: bool) -> Callable[..., Iterator[tuple[Any, ...]]]:
+        """The handler of a button: `opening_of` tells from opening and story what to continue; `is_new`: a new seed."""
+
+        def stream(
+            story: str, drafts: list[Result], title: str, opening: str, model: str, *values: Any
+        ) -> Iterator[tuple[Any, ...]]:
+            try:
+                chosen = (*values[:-1], "") if is_new else values
+                for text, result in write_story(writers, title, opening_of(opening, story), model, *chosen):
+                    if result is None:
+                        yield text, "<p>Writing ...</p>", *(gr.skip(),) * 4
+                drafts = [*drafts, result][-KEPT:]
+                names = [(draft_name(number, draft), number) for number, draft in enumerate(drafts)]
+                back = gr.update(choices=names, value=None)
+                yield text, status_html(result), result, drafts, draft_cards(drafts), back
+            except StorygenError as error:
+                warn(error)
+                yield gr.skip(), status_html(f"Nothing was written: {error}"), *(gr.skip(),) * 4
+
+        return stream
+
+    def on_write(trigger: gr.Button, opening_of: Callable[[str, str], str], is_new: bool = False) -> Any:
+        """Wires a button that writes; the event that can be cancelled."""
+        started = trigger.click(
+            begin,
+            [story, before],
+            [*buttons, story, status, written, before],
+            queue=False,
+            trigger_mode="once",
+            **QUIET,
+        )
+        trigger.click(None, js=SHOW_STORY, api_visibility="private")
+        writing = started.then(
+            writes(opening_of, is_new),
+            [story, drafts, title, opening, model, *settings.inputs],
+            [story, status, written, drafts, cards, bring_back],
+            concurrency_id="generate",
+            concurrency_limit=MAX_ROWS,
+            **QUIET,
+        )
+        writing.then(_idle, [story, before], [*buttons, story], queue=False, **QUIET)
+        return writing
+
+    running = [
+        on_write(go, lambda opening, story: opening),
+        on_write(again, lambda opening, story: opening, is_new=True),
+        on_write(further, lambda opening, story: story, is_new=True),
+    ]
+    stop.click(
+        lambda text, before: (*_idle(text, before), "<p>Stopped.</p>"),
+        [story, before],
+        [*buttons, story, status],
+        cancels=running,
         queue=False,
         **QUIET,
     )
-    go.click(None, js=SHOW_STORY, api_visibility="private")
-    writing = begin.then(
-        stream,
-        [title, opening, model, *settings.inputs],
-        [story, status, written],
-        concurrency_id="generate",
-        concurrency_limit=MAX_ROWS,
+    surprised = surprise.click(
+        lambda: (True, random.choice(SUGGESTIONS), "", ""),
+        None,
+        [asked, title, opening, settings.seed],
+        queue=False,
         **QUIET,
     )
-    writing.then(_idle, None, [go, stop], queue=False, **QUIET)
-    stop.click(lambda: (*_idle(), "Stopped."), None, [go, stop, status], cancels=[writing], queue=False, **QUIET)
+    surprised.then(None, asked, None, js=CLICK_WRITE, api_visibility="private")
+    undo.click(_step_back, before, [story, before, written, undo, status], queue=False, **QUIET)
+    bring_back.input(
+        _bring_back,
+        [bring_back, drafts, story, before],
+        [story, written, status, before, *buttons],
+        queue=False,
+        **QUIET,
+    )
+    model.change(lambda name: describe_model(writers[name]), model, about, queue=False, **QUIET)
+    story.input(lambda text, before: _buttons(False, text, before), [story, before], buttons, queue=False, **QUIET)
+    as_text.click(None, [title, story], js=AS_TEXT, api_visibility="private")
+    as_markdown.click(None, [title, story], js=AS_MARKDOWN, api_visibility="private")
+
+    def open_link(request: gr.Request) -> list[Any]:
+        """Fills the page from the link by which it was opened."""
+        unchanged = [gr.skip()] * (4 + len(settings.inputs))
+        try:
+            link = from_query(query_of(request))
+            if link is None:
+                return [False, *unchanged]
+            if link.model not in writers:
+                raise StorygenError(f"the link asks for the model {link.model!r}, which this page does not have")
+            revision = writers[link.model].artifact.revision
+            note = (
+                ""
+                if link.revision in ("", revision)
+                else "This link was made with another revision of the model: the story will differ."
+            )
+            return [True, link.title, link.opening, link.model, status_html(note), *values_of(link.config)]
+        except StorygenError as error:
+            return [False, *unchanged[:3], status_html(f"This link cannot be followed: {error}"), *unchanged[4:]]
+
+    page.load(open_link, None, [asked, title, opening, model, status, *settings.inputs], **QUIET).then(
+        None, asked, None, js=CLICK_WRITE, api_visibility="private"
+    )
+    return written
 
 
-def _idle() -> tuple[Any, Any]:
-    return gr.update(interactive=True), gr.update(interactive=False)
+def query_of(request: gr.Request) -> dict[str, str | list[str]]:
+    """The query string of the page, with all values of a name that stands there several times."""
+    pairs: dict[str, Any] = {}
+    for name, value in request.query_params.multi_items():
+        pairs.setdefault(name, []).append(value)
+    return {name: values if len(values) > 1 else values[0] for name, values in pairs.items()}
+
+
+def _buttons(writing: bool, text: str = "", before: list[str] = ()) -> tuple[Any, ...]:
+    """Which of write, surprise, stop, continue, another and undo can be pressed."""
+    has_text = bool(text and text.strip())
+    able = (not writing, not writing, writing, has_text, has_text, bool(before) and not writing)
+    return tuple(gr.update(interactive=is_able) for is_able in able)
+
+
+def _idle(text: str, before: list[str]) -> tuple[Any, ...]:
+    return (*_buttons(False, text, before), gr.update(interactive=True))
+
+
+def _step_back(before: list[str]) -> tuple[Any, ...]:
+    if not before:
+        return gr.skip(), before, None, gr.update(interactive=False), gr.skip()
+    *rest, text = before
+    return text, rest, None, gr.update(interactive=bool(rest)), ""
+
+
+def _bring_back(number: int, drafts: list[Result], text: str, before: list[str]) -> tuple[Any, ...]:
+    draft = drafts[number]
+    kept = [*before, text][-KEPT:] if text and text.strip() else before
+    return draft.story, draft, status_html(draft), kept, *_buttons(False, draft.story, kept)

@@ -208,6 +208,42 @@ def test_stop_keeps_what_was_written(page):
     expect(page.locator("#status")).to_contain_text("Stopped")
 
 
+def test_a_story_goes_on_from_what_was_edited_and_can_be_undone(page):
+    page.locator("#write").click()
+    expect(page.locator("#status")).to_contain_text("tokens in")
+    page.locator("#story textarea").fill("A bear sat down. Then")
+    page.locator("#continue").click()
+    expect(page.locator("#status")).to_contain_text("tokens in")
+    assert story(page).startswith("A bear sat down. Then")
+    assert len(story(page)) > len("A bear sat down. Then")
+    page.locator("#undo-story").click()
+    expect(page.locator("#story textarea")).to_have_value("A bear sat down. Then")
+    page.get_by_role("button", name="Drafts of this visit").click()
+    expect(page.locator("#drafts article")).to_have_count(2)
+
+
+def test_a_link_writes_the_same_story_for_somebody_else(page, app):
+    page.locator("#title textarea, #title input").fill("The Fox & the Moon?")
+    choose(page, "strategy", "Top-k")
+    set_number(page, "top-k", 7)
+    set_number(page, "max-new-tokens", 40)
+    page.locator("#write").click()
+    expect(page.locator("#status")).to_contain_text("tokens in")
+    written, link = story(page), page.locator("#status a").get_attribute("href")
+    page.goto(f"{app[0]}/{link}")
+    expect(page.locator("#status")).to_contain_text("tokens in")
+    assert story(page) == written
+    assert page.locator("#title textarea, #title input").input_value() == "The Fox & the Moon?"
+    page.goto(f"{app[0]}/?seed=1&model=nobody")
+    expect(page.locator("#status")).to_contain_text("asks for the model 'nobody'")
+
+
+def test_surprise_me_writes_at_once(page):
+    page.locator("#surprise").click()
+    expect(page.locator("#status")).to_contain_text("tokens in")
+    assert page.locator("#title textarea, #title input").input_value()
+
+
 def test_a_bad_seed_is_a_warning_not_a_traceback(page):
     page.locator("#seed textarea, #seed input").fill("seven")
     page.locator("#write").click()

@@ -5,8 +5,9 @@ import pytest
 import storygen
 from storygen.config import MODIFIERS, STRATEGIES, GenerationConfig
 from storygen.errors import StorygenError
+from storygen.ui.drafts import draft_cards, status_html
 from storygen.ui.markdown import plain
-from storygen.ui.settings import EXPLANATIONS, TUNABLE, config_of
+from storygen.ui.settings import EXPLANATIONS, PRESETS, TUNABLE, config_of, values_of
 from storygen.ui.stream import paced
 from storygen.ui.write import write_story
 
@@ -45,9 +46,9 @@ def test_the_tab_shows_what_the_writer_writes(model_folders):
     updates = list(write_story(writers, "The Fox", "Once upon", "lstm", "top_p", *DEFAULTS, 30, "7"))
     expected = writers["lstm"].generate("Once upon", "The Fox", GenerationConfig(max_new_tokens=30, seed=7))
     assert updates[-1][0] == expected.story
-    assert "seed 7" in updates[-1][1]
-    assert all(text.startswith("Once upon") for text, _, _ in updates)
-    assert updates[-1][2].seed == 7
+    assert updates[-1][1].seed == 7
+    assert "seed 7" in status_html(updates[-1][1])
+    assert all(text.startswith("Once upon") for text, _ in updates)
 
 
 def test_paced_shows_the_first_and_the_last():
@@ -56,3 +57,21 @@ def test_paced_shows_the_first_and_the_last():
     assert list(paced(range(5), seconds=0)) == [0, 1, 2, 3, 4]
     assert list(paced([], seconds=60)) == []
     assert list(paced([1], seconds=60)) == [1]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [*PRESETS.values(), GenerationConfig(strategy="beam", stop=("a", "b"), seed=3, full_sentence=True)],
+)
+def test_settings_go_to_the_widgets_and_back(config):
+    """A link or a preset that sets a slider to another field's value writes another story."""
+    assert config_of(*values_of(config)) == config
+
+
+def test_what_is_told_below_a_story_is_text(model_folders):
+    writer = storygen.load(model_folders / "lstm")
+    result = writer.generate("<b>Once</b>", "<i>", GenerationConfig(max_new_tokens=5, seed=7))
+    page = status_html(result) + draft_cards([result, result])
+    assert "<b>" not in page and "<i>" not in page
+    assert "&lt;b&gt;Once" in page and "title=%3Ci%3E" in page
+    assert status_html("<b>") == "<p>&lt;b&gt;</p>"
