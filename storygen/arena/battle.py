@@ -22,6 +22,7 @@ from storygen.arena.ledger import MODES, Entrant
 from storygen.arena.limit import Limit
 from storygen.arena.match import Match, Prompt, Side, Unfit, in_step, write_match
 from storygen.arena.mirrors import Mirror
+from storygen.arena.personal import count_own
 from storygen.arena.pool import Pool
 from storygen.arena.suggestions import SUGGESTIONS
 from storygen.arena.votes import MAX_NOTE, TAGS, VERDICTS, VoteStore
@@ -167,6 +168,13 @@ class Arena:
         battle.judged_at = now
         self._remember(battle)
         return battle.match.sides
+
+    def rated(self, session: str) -> int:
+        """How many verdicts of the rater who is at a session stand."""
+        with self._lock:
+            battle = self._battles.get(session)
+        self.board.ledger.refresh()
+        return count_own(self.board.ledger, battle.rater) if battle else 0
 
     def undo(self, session: str, battle_id: str) -> None:
         """Takes a verdict back. The round stays over, as its contestants are known by now."""

@@ -65,12 +65,15 @@ class LiveBoard:
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self._board: Board | None = None
+        self._made_of = 0
         self._lock = threading.Lock()
 
     def latest(self) -> Board:
         """The board of all votes that are on disk now."""
         with self._lock:
-            if self.ledger.refresh() or self._board is None:
+            self.ledger.refresh()
+            if self._board is None or self._made_of < self.ledger.records:
+                self._made_of = self.ledger.records
                 self._board = make_board(self.ledger)
             return self._board
 

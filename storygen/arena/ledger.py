@@ -43,6 +43,8 @@ class Ledger:
         self.raters: list[str] = []
         self.refused: Counter[str] = Counter()
         """Records that are no votes, by reason."""
+        self.records = 0
+        """How many records were read, votes and others."""
         self._columns = {name: array(code) for name, code in _COLUMNS.items()}
         self._numbers: dict[Any, int] = {}
         self._rater_numbers: dict[str, int] = {}
@@ -61,6 +63,7 @@ class Ledger:
         with self._lock:
             for record, place in self.reader.new():
                 count += 1
+                self.records += 1
                 try:
                     self._add(record, place)
                 except (KeyError, TypeError, ValueError, AttributeError, OverflowError, StorygenError):

@@ -32,6 +32,11 @@ def own_votes(ledger: Ledger, rater: str, most: int = 200) -> list[OwnVote]:
     ]
 
 
+def count_own(ledger: Ledger, rater: str) -> int:
+    """How many verdicts of a rater stand."""
+    return int(_mask(ledger, rater).sum())
+
+
 def own_ranking(ledger: Ledger, rater: str) -> Ranking | None:
     """The ranking by one rater's votes, none if there are too few. Their speed is their own affair."""
     told = [REASONS.index("counted"), REASONS.index("faster than reading")]

@@ -13,7 +13,7 @@ _RULES = (
     (re.compile(r" (?=[,.;:!?](?:\s|$))"), ""),
     (re.compile(r" ?\n\s*"), "\n\n"),
 )
-_SENTENCE_START = re.compile(r"""(?:^|(?<=[.!?]\s)|(?<=[.!?]["']\s)|(?<=\n))\W*\w""")
+_SENTENCE_START = re.compile(r"""(?:^|(?<=[.!?]\s)|(?<=[.]["']\s)|(?<=\n))\W*\w""")
 
 
 def surface(text: str, lower: bool = False) -> str:

@@ -7,6 +7,7 @@ import gradio as gr
 
 from storygen.arena.battle import SECONDS_TO_UNDO, Arena
 from storygen.arena.match import MAX_PROMPT, Prompt, Side
+from storygen.arena.personal import ENOUGH_OF_ONES_OWN
 from storygen.arena.votes import MAX_NOTE, TAGS
 from storygen.decoding.engine import MAX_ROWS
 from storygen.errors import StorygenError
@@ -24,6 +25,18 @@ VERDICT_LABELS = {
 }
 TAG_LABELS = {"grammar": "Grammar", "sense": "Makes sense", "creative": "Creative", "prompt": "Fits the prompt"}
 MODE_LABELS = {"blind": "Any two, blind", "strategies": "One model, two strategies", "named": "Pick both"}
+CSS = """
+.reveal { min-height: 3.2rem; }
+.reveal p { animation: reveal 0.5s ease-out; }
+@keyframes reveal { from { opacity: 0; transform: translateY(-0.4rem); } }
+.verdicts button { min-height: 3rem; }
+@media (max-width: 760px) {
+  .verdicts { position: fixed; inset: auto 0 0 0; z-index: 5; padding: 0.5rem; background: var(--body-background-fill); }
+  .verdicts { display: grid !important; grid-template-columns: 1fr 1fr 1fr; gap: 0.4rem; }
+  .below-verdicts { padding-bottom: 7rem; }
+  .verdicts button { min-width: 0 !important; padding: 0.4rem; font-size: 0.9rem; }
+}
+"""
 CONSENT = (
     "Two contestants, each a model with a way of decoding, write on the same prompt; you rate them blind, then they "
     "are named. Your verdict is stored with the prompt and both stories and may be published, under a random name and "
@@ -40,6 +53,7 @@ def build_compare_tab(arena: Arena, rater: RaterWidgets) -> None:
             placeholder="Leave it empty for a suggestion",
             max_length=MAX_PROMPT,
             scale=4,
+            min_width=240,
             elem_id="compare-prompt",
         )
         mode = gr.Dropdown([(label, name) for name, label in MODE_LABELS.items()], label="Who", scale=1, elem_id="mode")
@@ -58,22 +72,19 @@ def build_compare_tab(arena: Arena, rater: RaterWidgets) -> None:
                     elem_classes="story",
                 )  # fmt: skip
                 stories.append(box)
+                reveals.append(gr.Markdown(elem_id=f"{side}-reveal", elem_classes="reveal"))
     with gr.Row(elem_classes="verdicts"):
         buttons = [
             gr.Button(label, interactive=False, min_width=120, elem_id=f"verdict-{name}")
             for name, label in VERDICT_LABELS.items()
         ]
-    with gr.Row():
-        for side in ("left", "right"):
-            with gr.Column(min_width=320):
-                reveals.append(gr.Markdown(elem_id=f"{side}-reveal", elem_classes="reveal"))
     with gr.Row(equal_height=True):
         tags = gr.CheckboxGroup(
             [(TAG_LABELS[tag], tag) for tag in TAGS], label="What decided it? (optional)", scale=2, elem_id="tags"
         )
         note = gr.Textbox(label="A word to that (optional)", max_length=MAX_NOTE, scale=2, elem_id="note")
         undo = gr.Button("Take it back", visible=False, scale=1, elem_id="undo")
-    gr.Markdown(CONSENT, elem_classes="hint")
+    gr.Markdown(CONSENT, elem_classes="hint below-verdicts")
     battle_id = gr.State("")
     undo_time = gr.Timer(SECONDS_TO_UNDO, active=False)
 
@@ -113,12 +124,12 @@ def build_compare_tab(arena: Arena, rater: RaterWidgets) -> None:
     def judge(verdict: str, battle: str, tags: list[str], note: str, request: gr.Request) -> tuple[Any, ...]:
         """What the page shows after a click on a verdict; a refused one leaves everything on screen."""
         try:
-            sides = arena.judge(request.session_hash or "", battle, verdict, tags or (), note or "")
+            session = request.session_hash or ""
+            sides = arena.judge(session, battle, verdict, tags or (), note or "")
         except StorygenError as error:
             warn(error)
             return tuple(gr.skip() for _ in range(5 + len(buttons)))
-        chosen = VERDICT_LABELS[verdict].lower()
-        thanks = f"Thank you, your rating (“{chosen}”) is saved. Press New round to go on."
+        thanks = f"Thank you, “{VERDICT_LABELS[verdict].lower()}” is saved. {progress(arena.rated(session))}"
         locked = [gr.update(interactive=False)] * len(buttons)
         return *map(reveal, sides), thanks, gr.update(visible=True), gr.Timer(active=True), *locked
 
@@ -154,6 +165,14 @@ def build_compare_tab(arena: Arena, rater: RaterWidgets) -> None:
     undo_time.tick(
         lambda: (gr.update(visible=False), gr.Timer(active=False)), None, [undo, undo_time], queue=False, **QUIET
     )
+
+
+def progress(rated: int) -> str:
+    """What a rater has reached, and what comes next."""
+    missing = ENOUGH_OF_ONES_OWN - rated
+    if missing > 0:
+        return f"{rated} rated; {missing} more unlock your own ranking."
+    return f"{rated} rated; your own ranking is on the Leaderboard tab."
 
 
 def reveal(side: Side) -> str:

@@ -5,15 +5,17 @@ from collections.abc import Mapping
 import gradio as gr
 
 from storygen.arena.battle import Arena
-from storygen.ui import write
-from storygen.ui.compare import build_compare_tab
-from storygen.ui.keys import SCRIPT
+from storygen.ui import announce, compare, keys, write
 from storygen.ui.leaderboard import build_leaderboard_tab
 from storygen.ui.rater import build_rater
 from storygen.ui.theme import CSS, THEME
 from storygen.writer import Writer
 
-LOOK = {"theme": THEME, "css": CSS + write.CSS, "js": SCRIPT}
+LOOK = {
+    "theme": THEME,
+    "css": CSS + write.CSS + compare.CSS + announce.CSS,
+    "js": f"() => {{ ({keys.SCRIPT})(); ({announce.SCRIPT})(); }}",
+}
 """What Gradio takes with the launch rather than with the page."""
 
 
@@ -28,7 +30,7 @@ def build_page(writers: Mapping[str, Writer], arena: Arena) -> gr.Blocks:
         with gr.Tab("Write", id="write-tab"):
             write.build_write_tab(page, writers, arena, rater)
         with gr.Tab("Compare", id="compare-tab"):
-            build_compare_tab(arena, rater)
+            compare.build_compare_tab(arena, rater)
         with gr.Tab("Leaderboard", id="leaderboard-tab") as leaderboard:
             build_leaderboard_tab(arena, rater, leaderboard, page)
     return page

@@ -28,6 +28,10 @@ THEME = gr.themes.Base(
     button_primary_background_fill="*primary_600",
     button_primary_background_fill_hover="*primary_700",
     button_primary_text_color="white",
+    link_text_color_dark="*primary_300",
+    link_text_color_hover_dark="*primary_200",
+    link_text_color_visited_dark="*primary_300",
+    link_text_color_active_dark="*primary_200",
 )
 
 CSS = f"""
@@ -35,8 +39,7 @@ CSS = f"""
 .gradio-container > main {{ width: 100% !important; }}
 .story textarea {{ font-family: {SERIF}; font-size: 1.1rem; line-height: 1.6; padding: 0.9rem 1.1rem; }}
 .hint, .hint p {{ color: var(--body-text-color-subdued); font-size: 0.95rem; }}
-.reveal {{ min-height: 3rem; }}
-.verdicts button {{ min-height: 3rem; }}
+@media (prefers-reduced-motion: reduce) {{ * {{ animation: none !important; transition: none !important; }} }}
 .gradio-container {{ --good: #16a34a; --bad: #dc2626; }}
 table.board {{ width: 100%; border-collapse: collapse; font-size: 0.95rem; }}
 table.board th, table.board td {{

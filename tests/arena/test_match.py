@@ -149,6 +149,7 @@ def test_stories_grow_in_step():
         ("a  b\t c\r\n\n\n\nd ,e", "A b c\n\nD ,e"),
         ("he said . then  went , home", "He said. Then went, home"),
         ("mr. fox ran.\nit was late", "Mr. Fox ran.\n\nIt was late"),
+        ('he sat. "why?" asked he. "go." and so', 'He sat. "Why?" asked he. "Go." And so'),
         ("", ""),
     ],
 )

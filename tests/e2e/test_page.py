@@ -251,6 +251,24 @@ def test_a_bad_seed_is_a_warning_not_a_traceback(page):
     expect(page.locator("#write")).to_be_enabled()
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_serious_stands_in_the_way_of_anybody(page, app, theme):
+    """Contrast, labels, names and roles on every tab, as axe-core sees them."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    page.goto(f"{app[0]}/?__theme={theme}")
+    page.locator("#write").click()
+    expect(page.locator("#status")).to_contain_text("tokens in")
+    for tab in page.get_by_role("tab").all():
+        tab.click()
+        if tab.inner_text() == "Compare":
+            new_round(page)
+        page.wait_for_timeout(700)  # for what fades in
+        found = Axe().run(page).response["violations"]
+        serious = [v for v in found if v["impact"] in ("serious", "critical")]
+        assert [(v["id"], v["nodes"][0]["html"]) for v in serious] == [], tab.inner_text()
+
+
 def test_html_in_a_prompt_is_text(page):
     page.get_by_role("tab", name="Compare").click()
     page.locator("#compare-prompt textarea, #compare-prompt input").fill("<img src=x onerror=alert(1)> *bold*")
