@@ -32,7 +32,8 @@ CSS = """
 .verdicts button { min-height: 3rem; }
 @media (max-width: 760px) {
   .verdicts { position: fixed; inset: auto 0 0 0; z-index: 5; padding: 0.5rem; }
-  .verdicts { background: var(--body-background-fill); display: grid !important; grid-template-columns: 1fr 1fr 1fr; gap: 0.4rem; }
+  .verdicts { background: var(--body-background-fill); display: grid !important; }
+  .verdicts { grid-template-columns: 1fr 1fr 1fr; gap: 0.4rem; }
   .below-verdicts { padding-bottom: 7rem; }
   .verdicts button { min-width: 0 !important; padding: 0.4rem; font-size: 0.9rem; }
 }
