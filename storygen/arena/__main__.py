@@ -9,11 +9,12 @@ from pathlib import Path
 from storygen.arena.agreement import Share
 from storygen.arena.audit import audit, write_rules
 from storygen.arena.board import Board, make_board
+from storygen.arena.contestants import load_catalogue
 from storygen.arena.export import export_votes
 from storygen.arena.ledger import Ledger
 from storygen.arena.ranking import Standing, votes_to_separate
 from storygen.arena.rules import load_rules
-from storygen.arena.simulate import coverage
+from storygen.arena.simulate import coverage, write_votes
 from storygen.arena.votes import VoteReader
 from storygen.cli import Parser, run
 from storygen.errors import StorygenError
@@ -59,6 +60,7 @@ def _parser() -> Parser:
         ("seed", 0, "seed"),
     ):
         added.add_argument(f"--{name}", type=int, default=default, help=f"{help} (default: {default})")
+    added.add_argument("--out", type=Path, help="instead, write such votes into this folder, to look at a leaderboard")
     return parser
 
 
@@ -148,6 +150,11 @@ def _simulate(arguments: argparse.Namespace) -> None:
     for name, low in (("contestants", 2), ("votes", 1), ("raters", 1), ("trials", 1), ("seed", 0)):
         if getattr(arguments, name) < low:
             raise StorygenError(f"--{name} is {getattr(arguments, name)}; it must be {low} or more")
+    if arguments.out:
+        contestants = load_catalogue(("transformer", "lstm")).contestants
+        store = write_votes(arguments.out, contestants, arguments.votes, arguments.raters, arguments.seed)
+        print(f"{store.saved:,} simulated votes in {arguments.out}")
+        return
     held = coverage(arguments.contestants, arguments.votes, arguments.raters, arguments.trials, arguments.seed)
     print(f"{held:.1%} of {arguments.contestants * arguments.trials:,} intervals hold the true rating")
 

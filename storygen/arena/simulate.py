@@ -1,10 +1,16 @@
 """Raters whose taste is known, to see whether the ranking finds it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from storygen.arena.contestants import Contestant
 from storygen.arena.ranking import CENTRE, SCALE, Ballots, Games, design_for, fit, rank
+from storygen.arena.suggestions import SUGGESTIONS
+from storygen.arena.votes import VoteStore
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,52 @@ def coverage(contestants: int, votes: int, raters: int, trials: int, seed: int =
         rows = {row.name: row for row in rank(ballots, replicates=replicates, seed=int(rng.integers(2**31))).standings}
         held += sum(rows[name].low <= t <= rows[name].high for name, t in zip(ballots.contestants, truth, strict=True))
     return held / (trials * contestants)
+
+
+def write_votes(folder: Path, contestants: Sequence[Contestant], votes: int, raters: int, seed: int = 0) -> VoteStore:
+    """Votes as the arena records them, on contestants of drawn strengths: to see a leaderboard with something in it.
+
+    The stories are no stories, and `app_version` says that it is simulated.
+    """
+    rng = np.random.default_rng(seed)
+    world = World(rng.normal(0, 0.7, len(contestants)), raters)
+    ballots = draw_ballots(world, votes, rng)
+    store = VoteStore(folder)
+    verdicts = {1.0: "left", 0.0: "right", 0.5: "tie"}
+    for number in range(votes):
+        left, right = (_side(contestants, world, int(i), number) for i in (ballots.left[number], ballots.right[number]))
+        store.append(
+            {
+                "battle_id": f"simulated-{seed}-{number}",
+                "rater": f"simulated-{ballots.rater[number]}",
+                "mode": "blind",
+                "prompt": {"title": SUGGESTIONS[number % len(SUGGESTIONS)], "opening": ""},
+                "prompt_source": "suggestion",
+                "left": left,
+                "right": right,
+                "verdict": verdicts[float(ballots.outcome[number])],
+                "tags": [],
+                "note": "",
+                "dwell_ms": 30_000,
+                "app_version": "simulated",
+            }
+        )
+    return store
+
+
+def _side(contestants: Sequence[Contestant], world: World, number: int, vote: int) -> dict[str, Any]:
+    contestant = contestants[number]
+    text = f"Simulated story {vote} of {contestant.model}."
+    return {
+        "model": contestant.model,
+        "revision": "simulated",
+        "config": contestant.config.replace(seed=vote).to_dict(),
+        "seed": vote,
+        "text": text,
+        "logprob": -len(text) * (0.9 - 0.1 * float(world.strengths[number])),
+        "bytes": len(text),
+        "finish_reason": "end",
+    }
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:

@@ -41,7 +41,7 @@ CSS = f"""
 .hint, .hint p {{ color: var(--body-text-color-subdued); font-size: 0.95rem; }}
 @media (prefers-reduced-motion: reduce) {{ * {{ animation: none !important; transition: none !important; }} }}
 .gradio-container {{ --good: #16a34a; --bad: #dc2626; }}
-table.board {{ width: 100%; border-collapse: collapse; font-size: 0.95rem; }}
+table.board {{ width: 100%; border: 0 !important; border-collapse: collapse; font-size: 0.95rem; }}
 table.board th, table.board td {{
   padding: 0.35rem 0.6rem; text-align: left; border: 0 !important;
   border-bottom: 1px solid var(--border-color-primary) !important;

@@ -185,3 +185,6 @@ def test_commands(tmp_path, capsys):
     assert "one twice as long wins" in capsys.readouterr().out
     main(["simulate", "--trials", "2", "--votes", "200"])
     assert "of 24 intervals hold the true rating" in capsys.readouterr().out
+    main(["simulate", "--out", str(tmp_path / "made up"), "--votes", "50"])
+    main(["rank", str(tmp_path / "made up")])
+    assert "50 of 50 votes count" in capsys.readouterr().out

@@ -1,0 +1,116 @@
+"""Pictures of every tab, on a laptop and on a phone, for the README: `python scripts/screenshots.py`.
+
+Starts the app with the bundled models and simulated votes, drives it with Chromium, and writes PNGs to docs/images.
+"""
+
+import io
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).parents[1]
+IMAGES = ROOT / "docs" / "images"
+SIZES = {"": (1280, 860), "-phone": (390, 844)}
+COLOURS = 64
+"""A page has few, so that a picture of 64 is small and looks the same."""
+
+
+def write(page: Page) -> None:
+    """A finished story."""
+    page.locator("#title textarea, #title input").fill("The Very Small Dragon")
+    page.locator("#seed textarea, #seed input").fill("11")
+    page.locator("#write").click()
+    page.locator("#status details").wait_for()
+
+
+def compare(page: Page) -> None:
+    """Two stories waiting for a verdict."""
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#round").click()
+    page.wait_for_function("!document.querySelector('#verdict-left').disabled")
+
+
+def reveal(page: Page) -> None:
+    """After the verdict."""
+    compare(page)
+    page.locator("#verdict-left").click()
+    page.locator("#left-reveal strong").wait_for()
+
+
+def leaderboard(page: Page) -> None:
+    """The table."""
+    page.get_by_role("tab", name="Leaderboard").click()
+    page.locator("#board table").wait_for()
+    page.get_by_role("button", name="Plots").click()
+
+
+STATES: dict[str, Callable[[Page], None]] = {
+    "write": write,
+    "leaderboard": leaderboard,  # before there is a vote that is not simulated
+    "compare": compare,
+    "reveal": reveal,
+}
+"""Name of a picture, and what leads to it."""
+
+
+def main() -> None:
+    """Takes all pictures."""
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        simulate = [sys.executable, "-m", "storygen.arena", "simulate", "--out", folder, "--votes", "1500"]
+        subprocess.run(simulate, cwd=ROOT, check=True)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        settings = {**os.environ, "STORYGEN_VOTES": folder, "GRADIO_SERVER_PORT": str(port), "STORYGEN_MODELS": ""}
+        app = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=settings)
+        try:
+            url = f"http://127.0.0.1:{port}"
+            wait_for(url)
+            path = shutil.which("chromium")
+            browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+            for state, lead in STATES.items():
+                for suffix, (width, height) in SIZES.items():
+                    take(browser, url, lead, width, height, IMAGES / f"{state}{suffix}.png")
+        finally:
+            app.terminate()
+            app.wait()
+
+
+def wait_for(url: str, seconds: float = 120) -> None:
+    """Returns when the page is served."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except OSError:
+            if time.monotonic() > end:
+                sys.exit(f"{url} served nothing for {seconds:.0f} seconds")
+            time.sleep(0.2)
+
+
+def take(browser: Browser, url: str, lead: Callable[[Page], None], width: int, height: int, path: Path) -> None:
+    """One picture of what `lead` leads to."""
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.set_default_timeout(60_000)
+    page.goto(f"{url}/?__theme=light")
+    page.get_by_role("button", name="Write a story").wait_for()
+    lead(page)
+    page.wait_for_timeout(900)  # for what fades in
+    shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    shot.quantize(COLOURS).save(path, optimize=True)
+    page.close()
+
+
+if __name__ == "__main__":
+    main()
