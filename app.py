@@ -13,9 +13,9 @@ from storygen.ui.page import LOOK, build_page
 def main() -> None:
     """Loads the models, builds the page and serves it."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that votes are pushed at the exit
-    writers = load_writers(Path(__file__).parent / "checkpoints")
+    writers, notes = load_writers(Path(__file__).parent / "checkpoints")
     arena = open_arena(writers)
-    page = build_page(writers, arena)
+    page = build_page(writers, arena, notes)
     page.queue(max_size=32)
     arena.start()
     page.launch(**LOOK, ssr_mode=False, footer_links=["settings"])

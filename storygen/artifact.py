@@ -13,9 +13,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from storygen.config import read_json, write_json
+from storygen.config import ModelConfig, read_json, write_json
 from storygen.errors import StorygenError
 from storygen.folders import written_aside
+from storygen.hub import fetch
 from storygen.models import ARCHITECTURES, LanguageModel, build_model, config_from_dict, config_to_dict
 from storygen.tokenizers import Tokenizer, load_tokenizer
 
@@ -23,6 +24,9 @@ CONFIG, WEIGHTS, TOKENIZER, TRAINING, CARD = (
     "config.json", "model.safetensors", "tokenizer.json", "training.json", "README.md",
 )  # fmt: skip
 REQUIRED = (CONFIG, WEIGHTS, TOKENIZER)
+FILES = (*REQUIRED, TRAINING, CARD)
+HASHES = "sha256"
+"""Field of training.json: the SHA-256 of each required file, by name."""
 BEST = "best"
 """Folder of a training run's best model so far; the model goes by the name of the run."""
 TIED = "head.weight"
@@ -69,7 +73,7 @@ def save(
         (work / WEIGHTS).chmod(0o644)  # the library lets nobody but the owner read it
         write_json(work / CONFIG, config_to_dict(model.config))
         tokenizer.save(work / TOKENIZER)
-        write_json(work / TRAINING, training or {})
+        write_json(work / TRAINING, {**(training or {}), HASHES: hashes(work)})
         if card:
             (work / CARD).write_text(card, encoding="utf-8")
     return directory
@@ -94,16 +98,27 @@ def load(path_or_repo: str | Path, revision: str | None = None) -> Artifact:
             f"{model.config.vocab_size}"
         )
     training = read_json(directory / TRAINING) if (directory / TRAINING).exists() else {}
+    if not isinstance(training, dict):
+        raise StorygenError(f"{directory / TRAINING} must hold a JSON object, not {type(training).__name__}")
+    training.pop(HASHES, None)  # which is about these files, not about the model
     name = str(path_or_repo)
     if not revision:
         folder = directory.resolve()
         name = folder.parent.name if folder.name == BEST else folder.name
-        revision = hashlib.sha256((directory / WEIGHTS).read_bytes()).hexdigest()[:12]
+        revision = hashes(directory)[WEIGHTS][:12]
     return Artifact(model.eval(), tokenizer, name, revision, training)
 
 
+def hashes(directory: Path) -> dict[str, str]:
+    """The SHA-256 of each required file, by name."""
+    return {name: hashlib.sha256((directory / name).read_bytes()).hexdigest() for name in REQUIRED}
+
+
 def _locate(path_or_repo: str | Path, revision: str | None) -> tuple[Path, str]:
-    """The folder that holds the files, downloaded if it is a Hub repository, and the commit it is at, if any."""
+    """The folder that holds the files, downloaded if it is a Hub repository, and the commit it is at, if any.
+
+    Only FILES are ever fetched, and nothing in them is code.
+    """
     path = Path(path_or_repo)
     if path.is_dir():
         if revision:
@@ -112,46 +127,30 @@ def _locate(path_or_repo: str | Path, revision: str | None) -> tuple[Path, str]:
     repo = str(path_or_repo)
     if repo.count("/") != 1 or repo.startswith((".", "/", "~")) or path.exists():
         raise StorygenError(f"there is no model folder {repo!r}, and a Hub repository is written user/name")
-    from huggingface_hub import snapshot_download  # slow to import, and not needed for a local folder
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    try:
-        folder = Path(snapshot_download(repo, revision=revision, allow_patterns=[*REQUIRED, TRAINING, CARD]))
-    except RevisionNotFoundError:
-        raise StorygenError(f"Hub repository {repo!r} has no revision {revision!r}") from None
-    except GatedRepoError:  # a kind of RepositoryNotFoundError
-        raise StorygenError(f"Hub repository {repo!r} is gated; ask for access on its page and set HF_TOKEN") from None
-    except RepositoryNotFoundError:
-        raise StorygenError(
-            f"there is no folder {repo!r}, and no such model on the Hub that can be read (a private one needs HF_TOKEN)"
-        ) from None
-    except HFValidationError:
-        raise StorygenError(f"{repo!r} is neither a model folder nor a valid Hub name (user/name)") from None
-    except LocalEntryNotFoundError:
-        raise StorygenError(
-            f"there is no folder {repo!r}, and the Hub cannot be reached; check the name or the connection"
-        ) from None
-    except Exception as error:  # what the network can do is open-ended; the user gets one line in any case
-        raise StorygenError(f"Hub repository {repo!r} cannot be downloaded: {error}") from None
+    folder = fetch(repo, revision, [CONFIG])
+    if (folder / CONFIG).exists():
+        try:
+            _read_config(folder)  # before the weights, which may be anybody's gigabytes
+        except StorygenError as error:
+            raise StorygenError(f"{repo} is not a storygen model: {str(error).removeprefix(f'{folder}/')}") from None
+        fetch(repo, folder.name, FILES)
     return folder, folder.name
 
 
-def _load_model(directory: Path) -> LanguageModel:
+def _read_config(directory: Path) -> ModelConfig:
     values = read_json(directory / CONFIG)
     if not isinstance(values, dict) or "architecture" not in values:
         raise StorygenError(
             f"{directory / CONFIG} has no field 'architecture'; it must be one of {', '.join(ARCHITECTURES)}"
         )
     try:
-        config = config_from_dict(values)
+        return config_from_dict(values)
     except StorygenError as error:
         raise StorygenError(f"{directory / CONFIG}: {error}") from None
+
+
+def _load_model(directory: Path) -> LanguageModel:
+    config = _read_config(directory)
     path = directory / WEIGHTS
     with torch.device("meta"):  # shapes only: nothing is allocated until the file has proved to fit them
         expected = {name: tensor.shape for name, tensor in build_model(config).state_dict().items()}

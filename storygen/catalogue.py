@@ -1,7 +1,7 @@
 """Which models the app offers."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from storygen.errors import StorygenError
@@ -15,19 +15,40 @@ COMPILE = "STORYGEN_COMPILE"
 """Environment variable: 1 compiles the models' steps, which needs a C++ compiler and a minute for each."""
 
 
-def load_writers(bundled: Path, environment: Mapping[str, str] = os.environ) -> dict[str, Writer]:
-    """The models that STORYGEN_MODELS names, else those in the folder `bundled`, by name, ready to write."""
+def load_writers(bundled: Path, environment: Mapping[str, str] = os.environ) -> tuple[dict[str, Writer], list[str]]:
+    """The models that STORYGEN_MODELS names, by name and ready to write, and notes on what visitors should know.
+
+    A model that cannot be loaded is left out, and a note says why. Without any, the models in the folder `bundled`
+    take their place; StorygenError if there are none either.
+    """
     wanted = [entry.strip() for entry in environment.get(VARIABLE, "").split(",") if entry.strip()]
-    if not wanted:
+    compile = environment.get(COMPILE, "0") not in ("", "0")
+    writers, notes = _load_all(wanted, compile)
+    if not writers:
         found = sorted(bundled.glob("*/config.json"), key=lambda file: (file.parent.name != DEFAULT, file.parent.name))
-        wanted = [str(file.parent) for file in found]
-    if not wanted:
-        raise StorygenError(f"no model found: {bundled} holds none, and {VARIABLE} is not set")
+        writers, more = _load_all([str(file.parent) for file in found], compile)
+        if wanted and writers:
+            notes.append("The bundled models take the place of the ones that were asked for.")
+        notes += more
+    if not writers:
+        told = "; ".join(notes) if notes else f"{bundled} holds none, and {VARIABLE} is not set"
+        raise StorygenError(f"no model found: {told}")
+    return writers, notes
+
+
+def _load_all(entries: Iterable[str], compile: bool) -> tuple[dict[str, Writer], list[str]]:
+    """Those of the models that can be loaded, by name, and a note on each that can't."""
     writers: dict[str, Writer] = {}
-    for entry in wanted:
+    notes = []
+    for entry in entries:
         path, _, revision = (entry, "", "") if Path(entry).exists() else entry.partition("@")
-        writer = load(path, revision or None, compile=environment.get(COMPILE, "0") not in ("", "0"))
+        try:
+            writer = load(path, revision or None, compile=compile)
+        except (StorygenError, OSError) as error:
+            notes.append(f"The model {entry} is missing: {error}.")
+            continue
         if writer.name in writers:
-            raise StorygenError(f"two models are called {writer.name!r}; rename a folder")
-        writers[writer.name] = writer
-    return writers
+            notes.append(f"The model {entry} is missing: there is another one called {writer.name}.")
+        else:
+            writers[writer.name] = writer
+    return writers, notes

@@ -1,57 +1,155 @@
-"""The same door for a Hub id: the real `huggingface_hub` client against a local stand-in.
+"""`storygen.load` with the name of a Hub repository: the real `huggingface_hub` client against the stand-in."""
 
-Each in a process of its own, as the client reads its address when it is imported.
-"""
-
-import os
-import subprocess
-import sys
+import json
+import shutil
+import time
 
 import pytest
+from huggingface_hub import constants
 
-from tests.hub import HubStandIn
+import storygen
+from storygen.errors import StorygenError
+from tests.hub import Cut, Slow
 
-SCRIPT = """
-import sys, storygen
-from storygen import StorygenError
-try:
-    writer = storygen.load(sys.argv[1], revision=sys.argv[2] or None)
-    result = writer.generate("Once", config=storygen.GenerationConfig(max_new_tokens=3, seed=1))
-    print(result.model, result.revision, len(result.tokens))
-except StorygenError as error:
-    print("refused:", error)
-"""
+
+@pytest.fixture(autouse=True)
+def no_waits(monkeypatch):
+    """The client waits a second and more before it tries again."""
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
 
 
 @pytest.fixture
-def ask(tmp_path):
-    def run(url, repo, revision="", **environment):
-        settings = {"HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"}
-        environment = {**os.environ, **settings, "HF_HUB_ETAG_TIMEOUT": "2", **environment}
-        command = [sys.executable, "-c", SCRIPT, repo, revision]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
-
-    return run
+def repo(hub, model_folders):
+    """The repository ann/tales, a small LSTM."""
+    return hub.put("ann/tales", model_folders / "lstm")
 
 
-def test_a_repository_loads_and_its_commit_is_known(ask, model_folders):
-    with HubStandIn({"ann/tales": model_folders / "lstm"}) as hub:
-        commit = hub.repo("ann/tales").head
-        hub.repo("ann/tales").tags["v1"] = commit
-        assert ask(hub.url, "ann/tales") == f"ann/tales {commit} 3"
-        assert ask(hub.url, "ann/tales", "v1") == f"ann/tales {commit} 3"
-    assert ask(hub.url, "ann/tales", HF_HUB_OFFLINE="1") == f"ann/tales {commit} 3"  # from the cache
+def refusal(*arguments):
+    """What loading says instead of loading: one line."""
+    with pytest.raises(StorygenError) as error:
+        storygen.load(*arguments)
+    assert "\n" not in str(error.value)
+    return str(error.value)
 
 
-def test_what_cannot_be_had_is_one_clear_line(ask, model_folders, tmp_path):
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "config.json").write_text("{}")
-    repos = {"ann/tales": model_folders / "lstm", "ann/other": tmp_path / "other", "ann/gated": 403}
-    with HubStandIn(repos) as hub:
-        assert ask(hub.url, "ann/none").startswith(
-            "refused: there is no folder 'ann/none', and no such model on the Hub"
-        )
-        assert ask(hub.url, "ann/tales", "v9") == "refused: Hub repository 'ann/tales' has no revision 'v9'"
-        assert ask(hub.url, "ann/other") == "refused: ann/other is not a storygen model: model.safetensors is missing"
-        assert ask(hub.url, "ann/gated").startswith("refused: Hub repository 'ann/gated' is gated")
-    assert "the Hub cannot be reached" in ask(hub.url, "ann/elsewhere")
+def test_a_model_is_loaded_at_the_revision_that_was_asked_for(hub, repo, model_folders):
+    """A name that moves would change the stories behind a pinned setting."""
+    first, files = repo.head, repo.files
+    repo.tags["v1"] = first
+    repo.add("another", {path.name: path.read_bytes() for path in (model_folders / "transformer").iterdir()})
+    for revision in ("v1", first):
+        writer = storygen.load("ann/tales", revision=revision)
+        assert (writer.name, writer.artifact.revision) == ("ann/tales", first)
+        assert writer.artifact.training == {"parameters": writer.model.num_parameters}
+    assert storygen.load("ann/tales").artifact.revision == repo.head != first
+    assert {request.headers["Authorization"] for request in hub.requests} == {"Bearer hf_write"}
+    assert json.loads(files["training.json"])["sha256"].keys() == {"config.json", "model.safetensors", "tokenizer.json"}
+
+
+def test_a_cached_model_is_not_fetched_again_and_needs_no_hub(hub, repo, monkeypatch):
+    """A Space that restarts while the Hub has troubles must come up with what it had."""
+    storygen.load("ann/tales")
+    before = len(hub.asked("GET /ann/tales/resolve"))
+    storygen.load("ann/tales", repo.head)
+    assert len(hub.asked("GET /ann/tales/resolve")) == before == 4
+    repo.status = 500
+    assert storygen.load("ann/tales").artifact.revision == repo.head
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    asked = len(hub.requests)
+    assert storygen.load("ann/tales").artifact.revision == repo.head
+    assert refusal("ann/none") == "'ann/none' is no folder and not in the Hub's cache, and HF_HUB_OFFLINE is set"
+    assert len(hub.requests) == asked
+
+
+def test_only_our_files_are_fetched_and_no_code_is_run(hub, model_folders, tmp_path):
+    """A model repository may carry Python that other libraries import, and pickles that run when they are read."""
+    shutil.copytree(model_folders / "lstm", tmp_path / "model")
+    for name in ("modeling.py", "pytorch_model.bin", "conftest.py", "storygen.py"):
+        (tmp_path / "model" / name).write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    hub.put("ann/code", tmp_path / "model")
+    storygen.load("ann/code")
+    fetched = {request.path.rpartition("/")[2] for request in hub.asked("GET /ann/code/resolve")}
+    assert fetched == {"config.json", "model.safetensors", "tokenizer.json", "training.json"}
+    assert not (tmp_path / "ran").exists()
+    config = json.loads((model_folders / "lstm" / "config.json").read_text())
+    hub.put("ann/auto", {"config.json": json.dumps({**config, "auto_map": {"AutoModel": "modeling.A"}}).encode()})
+    assert "auto_map" in refusal("ann/auto")
+
+
+def test_a_repository_that_is_not_ours_is_refused_before_its_weights_come(hub):
+    """They may be gigabytes."""
+    hub.put("ann/llama", {"config.json": b'{"architectures": ["Llama"]}', "model.safetensors": b"x" * 1000})
+    hub.put("ann/data", {"rows.csv": b"1,2"})
+    told = "ann/llama is not a storygen model: config.json has no field 'architecture'; it must be one of"
+    assert refusal("ann/llama").startswith(told)
+    assert refusal("ann/data") == "ann/data is not a storygen model: config.json is missing"
+    assert not hub.asked("GET .*model.safetensors")
+
+
+def test_a_repository_without_weights_is_told_so(hub, repo):
+    repo.add("lost", {name: content for name, content in repo.files.items() if name != "model.safetensors"})
+    assert refusal("ann/tales") == "ann/tales is not a storygen model: model.safetensors is missing"
+
+
+def test_a_download_that_breaks_off_goes_on_where_it_was(hub, repo, monkeypatch):
+    """Over a bad line a large file would never come whole."""
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1000)  # 10 MB, of which the client keeps whole ones
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
+    hub.faults["GET .*model.safetensors"] = [Cut(2500), Slow(0.5), Cut(0)]
+    assert storygen.load("ann/tales").artifact.revision == repo.head
+    ranges = [request.headers["Range"] for request in hub.asked("GET .*model.safetensors")]
+    assert ranges == [None, "bytes=2000-", "bytes=2000-", "bytes=2000-"]
+
+
+def test_what_came_whole_before_the_line_broke_is_kept(hub, repo):
+    """The client gives up on a file after six cuts; trying again must not start from nothing."""
+    hub.faults["GET .*model.safetensors"] = [Cut(10)] * 6
+    assert "ann/tales" in refusal("ann/tales")
+    assert storygen.load("ann/tales").artifact.revision == repo.head
+    assert len(hub.asked("GET .*tokenizer.json")) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (
+            {"GET /api/models": [401]},
+            "Hub repository 'ann/tales' is gated; ask for access on its page and set HF_TOKEN",
+        ),
+        ({"resolve": [403] * 9}, "Hub repository 'ann/tales' is gated; ask for access on its page and set HF_TOKEN"),
+        ({"GET /api/models": [404]}, "'ann/tales' is no folder, and no Hub repository that can be read (a private one"),
+        ({"GET /api/models": [500] * 9}, "the Hub fails (500) for 'ann/tales', which is not in its cache; try again"),
+        ({"resolve": [500] * 99}, "the Hub fails (500) for 'ann/tales'"),
+        ({"GET /api/models": [429] * 9}, "the Hub refuses 'ann/tales': too many requests; wait some minutes"),
+        ({"GET /api/models": [Cut(3)]}, "Hub repository 'ann/tales': "),
+    ],
+)
+def test_what_the_hub_refuses_is_one_clear_line(hub, repo, fault, told):
+    hub.faults.update(fault)
+    assert refusal("ann/tales").startswith(told)
+
+
+def test_who_may_not_read_is_told_so(hub, repo, monkeypatch):
+    """The client takes a private repository for a missing one, and a wrong token for a broken Hub."""
+    hub.put("ann/gated", 403)
+    hub.put("bob/private", {"config.json": b"{}"}, private=True)
+    gated = "Hub repository 'ann/gated' is gated; ask for access on its page and set HF_TOKEN"
+    unreadable = "is no folder, and no Hub repository that can be read (a private one needs HF_TOKEN)"
+    assert refusal("ann/gated") == gated
+    assert refusal("ann/none") == f"'ann/none' {unreadable}"
+    assert refusal("bob/private") == f"'bob/private' {unreadable}"
+    assert refusal("ann/tales", "v9") == "Hub repository 'ann/tales' has no revision 'v9'"
+    assert refusal("ann/ta les") == "'ann/ta les' is no folder and not a valid Hub name (user/name)"
+    monkeypatch.setenv("HF_TOKEN", "hf_out_of_date")
+    told = refusal("ann/tales")
+    assert told.startswith("the Hub refuses 'ann/tales': it does not know the token in HF_TOKEN")
+    assert "hf_out_of_date" not in told
+    monkeypatch.delenv("HF_TOKEN")
+    assert refusal("ann/none") == f"'ann/none' {unreadable}"
+    assert storygen.load("ann/tales").artifact.revision == repo.head
+
+
+def test_no_network_is_one_clear_line(hub, monkeypatch):
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    told = "'ann/tales' is no folder, and the Hub cannot be reached; check the name or the connection"
+    assert refusal("ann/tales") == told

@@ -1,12 +1,13 @@
 """The whole page: a heading and the tabs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import gradio as gr
 
 from storygen.arena.battle import Arena
 from storygen.ui import announce, compare, keys, write
 from storygen.ui.leaderboard import build_leaderboard_tab
+from storygen.ui.markdown import plain
 from storygen.ui.rater import build_rater
 from storygen.ui.theme import CSS, THEME
 from storygen.writer import Writer
@@ -19,13 +20,14 @@ LOOK = {
 """What Gradio takes with the launch rather than with the page."""
 
 
-def build_page(writers: Mapping[str, Writer], arena: Arena) -> gr.Blocks:
-    """The app as Blocks, ready to be launched with LOOK."""
+def build_page(writers: Mapping[str, Writer], arena: Arena, notes: Sequence[str] = ()) -> gr.Blocks:
+    """The app as Blocks, ready to be launched with LOOK. The notes stand at the top of the page."""
     with gr.Blocks(title="storygen", analytics_enabled=False) as page:
         gr.Markdown(
             "# storygen\nStories by a Transformer and an LSTM, built and trained from scratch. They are small: "
             "expect short, simple tales that sometimes lose their thread."
         )
+        build_notes(notes)
         rater = build_rater(page, arena)
         with gr.Tab("Write", id="write-tab"):
             write.build_write_tab(page, writers, arena, rater)
@@ -34,3 +36,9 @@ def build_page(writers: Mapping[str, Writer], arena: Arena) -> gr.Blocks:
         with gr.Tab("Leaderboard", id="leaderboard-tab") as leaderboard:
             build_leaderboard_tab(arena, rater, leaderboard, page)
     return page
+
+
+def build_notes(notes: Sequence[str]) -> None:
+    """Places what visitors should know before they begin; nothing if there is nothing to say."""
+    if notes:
+        gr.Markdown("  \n".join(map(plain, notes)), elem_classes="notes", elem_id="notes")
