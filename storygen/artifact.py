@@ -86,10 +86,7 @@ def load(path_or_repo: str | Path, revision: str | None = None) -> Artifact:
     """
     if not isinstance(path_or_repo, (str, Path)):
         raise StorygenError(f"a model is named by a folder or a Hub repository, not by {type(path_or_repo).__name__}")
-    directory, revision = _locate(path_or_repo, revision)
-    for name in REQUIRED:
-        if not (directory / name).exists():
-            raise StorygenError(f"{path_or_repo} is not a storygen model: {name} is missing")
+    directory, revision = locate(path_or_repo, revision)
     model = _load_model(directory)
     tokenizer = load_tokenizer(directory / TOKENIZER)
     if tokenizer.vocab_size != model.config.vocab_size:
@@ -97,9 +94,7 @@ def load(path_or_repo: str | Path, revision: str | None = None) -> Artifact:
             f"{directory / TOKENIZER} has {tokenizer.vocab_size} tokens, but vocab_size in {CONFIG} is "
             f"{model.config.vocab_size}"
         )
-    training = read_json(directory / TRAINING) if (directory / TRAINING).exists() else {}
-    if not isinstance(training, dict):
-        raise StorygenError(f"{directory / TRAINING} must hold a JSON object, not {type(training).__name__}")
+    training = read_training(directory)
     training.pop(HASHES, None)  # which is about these files, not about the model
     name = str(path_or_repo)
     if not revision:
@@ -109,23 +104,36 @@ def load(path_or_repo: str | Path, revision: str | None = None) -> Artifact:
     return Artifact(model.eval(), tokenizer, name, revision, training)
 
 
-def hashes(directory: Path) -> dict[str, str]:
-    """The SHA-256 of each required file, by name."""
-    return {name: hashlib.sha256((directory / name).read_bytes()).hexdigest() for name in REQUIRED}
+def locate(path_or_repo: str | Path, revision: str | None = None) -> tuple[Path, str]:
+    """The folder that holds an artifact's files, and its commit if it is a Hub repository, else "".
 
-
-def _locate(path_or_repo: str | Path, revision: str | None) -> tuple[Path, str]:
-    """The folder that holds the files, downloaded if it is a Hub repository, and the commit it is at, if any.
-
-    Only FILES are ever fetched, and nothing in them is code.
+    Of a repository only FILES are fetched, and nothing in them is code; what is not a storygen model is refused.
     """
     path = Path(path_or_repo)
     if path.is_dir():
         if revision:
             raise StorygenError(f"{path} is a local folder, which has no revision {revision!r}")
-        return path, ""
-    repo = str(path_or_repo)
-    if repo.count("/") != 1 or repo.startswith((".", "/", "~")) or path.exists():
+        folder, commit = path, ""
+    else:
+        folder = _fetched(str(path_or_repo), revision)
+        commit = folder.name
+    for name in REQUIRED:
+        if not (folder / name).exists():
+            raise StorygenError(f"{path_or_repo} is not a storygen model: {name} is missing")
+    return folder, commit
+
+
+def read_training(directory: Path) -> dict[str, Any]:
+    """What training.json holds, hashes included; empty without one."""
+    path = directory / TRAINING
+    training = read_json(path) if path.exists() else {}
+    if not isinstance(training, dict):
+        raise StorygenError(f"{path} must hold a JSON object, not {type(training).__name__}")
+    return training
+
+
+def _fetched(repo: str, revision: str | None) -> Path:
+    if repo.count("/") != 1 or repo.startswith((".", "/", "~")) or Path(repo).exists():
         raise StorygenError(f"there is no model folder {repo!r}, and a Hub repository is written user/name")
     folder = fetch(repo, revision, [CONFIG])
     if (folder / CONFIG).exists():
@@ -134,7 +142,12 @@ def _locate(path_or_repo: str | Path, revision: str | None) -> tuple[Path, str]:
         except StorygenError as error:
             raise StorygenError(f"{repo} is not a storygen model: {str(error).removeprefix(f'{folder}/')}") from None
         fetch(repo, folder.name, FILES)
-    return folder, folder.name
+    return folder
+
+
+def hashes(directory: Path) -> dict[str, str]:
+    """The SHA-256 of each required file, by name."""
+    return {name: hashlib.sha256((directory / name).read_bytes()).hexdigest() for name in REQUIRED}
 
 
 def _read_config(directory: Path) -> ModelConfig:

@@ -1,5 +1,6 @@
 """The model card of an artifact, written from its training.json."""
 
+import re
 from typing import Any
 
 from storygen.errors import StorygenError
@@ -48,6 +49,8 @@ Unedited, with the settings that repeat them.
 {samples}
 """
 
+LOADING = re.compile(r"storygen\.load\(.*")
+"""The line of the card that says how the model is loaded."""
 STORIES = {
     "ended": "the story ends by itself before the limit",
     "repetition": "runs of four words that the story repeats",
@@ -67,6 +70,12 @@ def build_card(name: str, training: dict[str, Any], corpus: str, samples: list[d
         return _card(name, training, corpus, samples)
     except (KeyError, TypeError, ValueError) as error:
         raise StorygenError(f"training.json of {name} lacks {error}, which the model card tells") from None
+
+
+def card_for_hub(card: str, repo: str, tag: str | None) -> str:
+    """A folder's card for a Hub repository, from which the model is loaded by name, and by tag if it has one."""
+    pin = f', revision="{tag}")' if tag else ')  # revision="..." pins a commit'
+    return LOADING.sub(f'storygen.load("{repo}"{pin}', card, count=1)
 
 
 def _card(name: str, training: dict[str, Any], corpus: str, samples: list[dict[str, Any]]) -> str:

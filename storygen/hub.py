@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 TOKEN = "HF_TOKEN"
 """Environment variable from which the client takes its token, on a Space too."""
 REFUSALS = {
-    401: f"it does not know the token in {TOKEN}",
+    401: f"{TOKEN} holds no token that it knows",
     402: "it asks for a subscription or a payment method first",
     403: f"the token in {TOKEN} may not do that",
     429: "too many requests; wait some minutes",

@@ -118,6 +118,7 @@ class HubStandIn:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # which would make every answer 40 ms late
 
             def _serve(self):
                 url = urlsplit(self.path)

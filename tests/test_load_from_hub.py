@@ -142,7 +142,7 @@ def test_who_may_not_read_is_told_so(hub, repo, monkeypatch):
     assert refusal("ann/ta les") == "'ann/ta les' is no folder and not a valid Hub name (user/name)"
     monkeypatch.setenv("HF_TOKEN", "hf_out_of_date")
     told = refusal("ann/tales")
-    assert told.startswith("the Hub refuses 'ann/tales': it does not know the token in HF_TOKEN")
+    assert told.startswith("the Hub refuses 'ann/tales': HF_TOKEN holds no token that it knows")
     assert "hf_out_of_date" not in told
     monkeypatch.delenv("HF_TOKEN")
     assert refusal("ann/none") == f"'ann/none' {unreadable}"

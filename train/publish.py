@@ -1,7 +1,8 @@
 """Makes a trained model ready for others: `python -m train.publish checkpoint runs/x/best checkpoints/x --corpus ...`.
 
 Measures it on validation files, draws samples with fixed seeds, and writes both into training.json and the model card.
-`python -m train.publish export checkpoints/x out --format transformers` writes it for another library to load.
+`python -m train.publish export checkpoints/x out --format transformers` writes it for another library to load;
+`model`, `pull`, `list` and `verify` keep models on the Hub, and `space` makes a Space of the app.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from storygen.errors import StorygenError
 from storygen.export import FORMATS, GENERATION
 from storygen.folders import output_folder
 from storygen.writer import Writer
+from train import hub_models
 from train.evaluate import measure, measure_stories, named, read_prompts, read_texts, text_files
 
 METHOD = (
@@ -62,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     export.add_argument("--format", choices=FORMATS, required=True, help="whose library is to load it")
     export.add_argument("--overwrite", action="store_true", help="replace OUT if it is an earlier export")
     export.set_defaults(run=publish_export)
+    hub_models.add_commands(commands)
     arguments = parser.parse_args(argv)
     arguments.run(arguments)
 
