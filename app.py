@@ -8,10 +8,12 @@ from storygen.arena.opening import open_arena
 from storygen.catalogue import load_writers
 from storygen.cli import run
 from storygen.ui.page import LOOK, build_page
+from storygen.zerogpu import register
 
 
 def main() -> None:
     """Loads the models, builds the page and serves it."""
+    register()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that votes are pushed at the exit
     writers, notes = load_writers(Path(__file__).parent / "checkpoints")
     arena = open_arena(writers)

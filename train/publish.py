@@ -19,7 +19,7 @@ from storygen.errors import StorygenError
 from storygen.export import FORMATS, GENERATION
 from storygen.folders import output_folder
 from storygen.writer import Writer
-from train import hub_models
+from train import hub_models, hub_space
 from train.evaluate import measure, measure_stories, named, read_prompts, read_texts, text_files
 
 METHOD = (
@@ -65,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     export.add_argument("--overwrite", action="store_true", help="replace OUT if it is an earlier export")
     export.set_defaults(run=publish_export)
     hub_models.add_commands(commands)
+    hub_space.add_command(commands)
     arguments = parser.parse_args(argv)
     arguments.run(arguments)
 
