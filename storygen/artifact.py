@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from storygen.config import ModelConfig, read_json, write_json
 from storygen.errors import StorygenError
 from storygen.folders import written_aside
-from storygen.hub import fetch
+from storygen.hub import fetch_file, fetch_files
 from storygen.models import ARCHITECTURES, LanguageModel, build_model, config_from_dict, config_to_dict
 from storygen.tokenizers import Tokenizer, load_tokenizer
 
@@ -123,6 +123,21 @@ def locate(path_or_repo: str | Path, revision: str | None = None) -> tuple[Path,
     return folder, commit
 
 
+def _fetched(repo: str, revision: str | None) -> Path:
+    if repo.count("/") != 1 or repo.startswith((".", "/", "~")) or Path(repo).exists():
+        raise StorygenError(f"there is no model folder {repo!r}, and a Hub repository is written user/name")
+    config = fetch_file(repo, revision, CONFIG)
+    if config is None:
+        raise StorygenError(f"{repo} is not a storygen model: {CONFIG} is missing")
+    folder = config.parent
+    try:
+        _read_config(folder)  # before the weights, which may be anybody's gigabytes
+    except StorygenError as error:
+        raise StorygenError(f"{repo} is not a storygen model: {str(error).removeprefix(f'{folder}/')}") from None
+    fetch_files(repo, folder.name, FILES)
+    return folder
+
+
 def read_training(directory: Path) -> dict[str, Any]:
     """What training.json holds, hashes included; empty without one."""
     path = directory / TRAINING
@@ -130,19 +145,6 @@ def read_training(directory: Path) -> dict[str, Any]:
     if not isinstance(training, dict):
         raise StorygenError(f"{path} must hold a JSON object, not {type(training).__name__}")
     return training
-
-
-def _fetched(repo: str, revision: str | None) -> Path:
-    if repo.count("/") != 1 or repo.startswith((".", "/", "~")) or Path(repo).exists():
-        raise StorygenError(f"there is no model folder {repo!r}, and a Hub repository is written user/name")
-    folder = fetch(repo, revision, [CONFIG])
-    if (folder / CONFIG).exists():
-        try:
-            _read_config(folder)  # before the weights, which may be anybody's gigabytes
-        except StorygenError as error:
-            raise StorygenError(f"{repo} is not a storygen model: {str(error).removeprefix(f'{folder}/')}") from None
-        fetch(repo, folder.name, FILES)
-    return folder
 
 
 def hashes(directory: Path) -> dict[str, str]:

@@ -5,7 +5,7 @@ HF_HUB_OFFLINE=1 it asks nobody and reads what is in its cache.
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -42,16 +42,30 @@ class Listed(NamedTuple):
     private: bool
 
 
-def fetch(repo: str, revision: str | None, files: Sequence[str]) -> Path:
-    """The folder, in the client's cache, of a model repository with those of the files that it has.
+def fetch_file(repo: str, revision: str | None, name: str) -> Path | None:
+    """The file, in the client's cache, of a model repository; None if the repository has none of that name.
 
-    The folder's name is the id of the commit. A download that breaks off goes on where it was, in steps of 10 MB, and
-    when it is tried again later, files that were complete are not fetched again. StorygenError says why there is none.
+    It lies in a folder whose name is the id of the commit.
     """
-    from huggingface_hub import snapshot_download  # slow to import, and not needed for a local folder
+    from huggingface_hub import hf_hub_download  # slow to import, and not needed for a local folder
+    from huggingface_hub.errors import RemoteEntryNotFoundError
 
-    with in_one_line(repo, revision):
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=list(files)))
+    with in_one_line(repo, revision), contextlib.suppress(RemoteEntryNotFoundError):
+        return Path(hf_hub_download(repo, name, revision=revision))
+    return None
+
+
+def fetch_files(repo: str, commit: str, names: Iterable[str]) -> None:
+    """Puts those of the files that a repository has at a commit beside the one that `fetch_file` gave.
+
+    A download that breaks off goes on where it was, in steps of 10 MB. When it is tried again later, files that were
+    complete are not fetched again.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    for name in names:
+        if try_to_load_from_cache(repo, name, revision=commit) is None:  # not there, and not known to be missing
+            fetch_file(repo, commit, name)
 
 
 def send_model(folder: Path, repo: str, *, private: bool = False, tag: str | None = None) -> Sent:

@@ -237,7 +237,9 @@ def paths_info(hub, request, repo, revision):
 def resolve(hub, request, repo, revision, path):
     found = repo.at(revision)
     if path not in found.files:
-        raise Refusal(404, "EntryNotFound", f"no file {path}")
+        refusal = Refusal(404, "EntryNotFound", f"no file {path}")
+        refusal.answer.headers["X-Repo-Commit"] = found.id  # so that the client can remember it
+        raise refusal
     content = found.files[path]
     headers = {"ETag": f'"{_oid(path, content)}"', "X-Repo-Commit": found.id, "Accept-Ranges": "bytes"}
     if wanted := re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range", "")):

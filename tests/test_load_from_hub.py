@@ -109,23 +109,21 @@ def test_what_came_whole_before_the_line_broke_is_kept(hub, repo):
     assert len(hub.asked("GET .*tokenizer.json")) == 1
 
 
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        (
-            {"GET /api/models": [401]},
-            "Hub repository 'ann/tales' is gated; ask for access on its page and set HF_TOKEN",
-        ),
-        ({"resolve": [403] * 9}, "Hub repository 'ann/tales' is gated; ask for access on its page and set HF_TOKEN"),
-        ({"GET /api/models": [404]}, "'ann/tales' is no folder, and no Hub repository that can be read (a private one"),
-        ({"GET /api/models": [500] * 9}, "the Hub fails (500) for 'ann/tales', which is not in its cache; try again"),
-        ({"resolve": [500] * 99}, "the Hub fails (500) for 'ann/tales'"),
-        ({"GET /api/models": [429] * 9}, "the Hub refuses 'ann/tales': too many requests; wait some minutes"),
-        ({"GET /api/models": [Cut(3)]}, "Hub repository 'ann/tales': "),
+        (401, "Hub repository 'ann/tales' is gated; ask for access on its page and set HF_TOKEN"),
+        (403, "Hub repository 'ann/tales' is gated; ask for access on its page and set HF_TOKEN"),
+        (404, "'ann/tales' is no folder, and no Hub repository that can be read (a private one needs HF_TOKEN)"),
+        (429, "the Hub refuses 'ann/tales': too many requests; wait some minutes"),
+        (500, "the Hub fails (500) for 'ann/tales', which is not in its cache; try again later"),
+        (Cut(), "Hub repository 'ann/tales': "),
     ],
 )
-def test_what_the_hub_refuses_is_one_clear_line(hub, repo, fault, told):
-    hub.faults.update(fault)
+def test_what_the_hub_refuses_is_one_clear_line(hub, repo, fault, told, name):
+    """In the middle of a model as at its beginning: what has come so far must not be taken for all there is."""
+    hub.faults[f"resolve/.*/{name}"] = [fault] * 9
     assert refusal("ann/tales").startswith(told)
 
 
@@ -150,6 +148,8 @@ def test_who_may_not_read_is_told_so(hub, repo, monkeypatch):
 
 
 def test_no_network_is_one_clear_line(hub, monkeypatch):
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(
+        constants, "HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
+    )
     told = "'ann/tales' is no folder, and the Hub cannot be reached; check the name or the connection"
     assert refusal("ann/tales") == told
