@@ -126,7 +126,7 @@ def space_readme(text: str, models: Iterable[str], public: Iterable[str], rating
         ratings=f"Ratings are kept in the dataset {ratings}.\n" if ratings else "",
         sdk_version=values["sdk_version"],
     )
-    return f"---\n{yaml.safe_dump(values, sort_keys=False, allow_unicode=True)}---\n\n{page}"
+    return f"---\n{yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=1000)}---\n\n{page}"
 
 
 def space_requirements(text: str, hardware: str, torch_index: str | None) -> str:

@@ -41,4 +41,4 @@ def build_page(writers: Mapping[str, Writer], arena: Arena, notes: Sequence[str]
 def build_notes(notes: Sequence[str]) -> None:
     """Places what visitors should know before they begin; nothing if there is nothing to say."""
     if notes:
-        gr.Markdown("  \n".join(map(plain, notes)), elem_classes="notes", elem_id="notes")
+        gr.Markdown("  \n".join(map(plain, notes)), elem_id="notes")

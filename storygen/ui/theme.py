@@ -55,5 +55,5 @@ table.matrix caption, .chart figcaption {{ text-align: left; font-weight: 600; m
 .chart .grid {{ stroke: var(--border-color-primary); }}
 .chart .bar {{ stroke: var(--primary-500); stroke-width: 2.5; }}
 .chart .dot, .chart .fill {{ fill: var(--primary-600); }}
-.notes {{ border-left: 3px solid var(--color-accent); padding-left: 0.8rem !important; }}
+#notes {{ border-left: 3px solid var(--color-accent); padding-left: 0.8rem !important; }}
 """
