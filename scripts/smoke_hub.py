@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", type=Path, default=BUNDLED, help="released checkpoint to send")
     arguments = parser.parse_args(argv)
     api = hub.client()
-    with hub.in_one_line("of yours"):
+    with hub.in_one_line("your account"):
         repo = f"{api.whoami()['name']}/storygen-smoke-{secrets.token_hex(4)}"
     started = time.monotonic()
     try:

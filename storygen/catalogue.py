@@ -44,7 +44,7 @@ def _load_all(entries: Iterable[str], compile: bool) -> tuple[dict[str, Writer],
         path, _, revision = (entry, "", "") if Path(entry).exists() else entry.partition("@")
         try:
             writer = load(path, revision or None, compile=compile)
-        except (StorygenError, OSError) as error:
+        except (StorygenError, OSError, RuntimeError) as error:  # torch says by a RuntimeError that memory is short
             notes.append(f"The model {entry} is missing: {error}.")
             continue
         if writer.name in writers:

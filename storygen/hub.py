@@ -101,7 +101,7 @@ def make_repository(api: "HfApi", repo: str, *, private: bool, kind: str = "mode
 def list_models(author: str | None = None) -> list[Listed]:
     """The storygen models of a user or an organisation, by default of whose token it is."""
     api = client()
-    with in_one_line(author or "of yours"):
+    with in_one_line(author or "your account"):
         found = api.list_models(
             author=author or api.whoami()["name"], filter="storygen", expand=["sha", "lastModified", "private"]
         )
@@ -149,11 +149,12 @@ def _explained(error: Exception, repo: str, revision: str | None) -> str:
         case errors.GatedRepoError():
             return f"Hub repository {repo!r} is gated; ask for access on its page and set {TOKEN}"
         case errors.RepositoryNotFoundError():
+            # The Hub does not tell a private repository from a missing one.
             return f"{repo!r} is no folder, and no Hub repository that can be read (a private one needs {TOKEN})"
         case errors.LocalTokenNotFoundError():
             return f"the Hub wants to know who you are; set {TOKEN}, or run `hf auth login`"
         case errors.OfflineModeIsEnabled():
-            return f"{repo!r} is no folder and not in the Hub's cache, and HF_HUB_OFFLINE is set"
+            return f"HF_HUB_OFFLINE is set, and what is wanted of {repo!r} is not in the Hub's cache"
         case errors.HfHubHTTPError() if status in REFUSALS:
             said = f" ({error.server_message})" if error.server_message else ""
             return f"the Hub refuses {repo!r}: {REFUSALS[status]}{said}"

@@ -57,7 +57,7 @@ def test_a_cached_model_is_not_fetched_again_and_needs_no_hub(hub, repo, monkeyp
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     asked = len(hub.requests)
     assert storygen.load("ann/tales").artifact.revision == repo.head
-    assert refusal("ann/none") == "'ann/none' is no folder and not in the Hub's cache, and HF_HUB_OFFLINE is set"
+    assert refusal("ann/none") == "HF_HUB_OFFLINE is set, and what is wanted of 'ann/none' is not in the Hub's cache"
     assert len(hub.requests) == asked
 
 

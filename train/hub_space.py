@@ -51,7 +51,7 @@ def add_command(commands: Any) -> None:
     parser.add_argument("--ratings", metavar="USER/NAME", help="dataset for the ratings; made, private, if need be")
     parser.add_argument("--private", action="store_true", help="make the Space private")
     parser.add_argument(
-        "--torch-index", metavar="URL", help="on cpu-basic: index of PyTorch's wheels for CPUs, a tenth the download"
+        "--torch-index", metavar="URL", help="on cpu-basic: index of PyTorch's wheels for CPUs, which are far smaller"
     )
     parser.add_argument("--dry-run", action="store_true", help="check, and show what would be sent")
     parser.add_argument(

@@ -133,7 +133,7 @@ def space_requirements(text: str, hardware: str, torch_index: str | None) -> str
     """The requirements.txt of the Space: the project's, with the torch that fits the hardware.
 
     Gradio is left out: the Space installs the release that the front matter names. `torch_index` is the address of an
-    index with builds of torch for CPUs only, which are a tenth as large.
+    index with builds of torch for CPUs only, which are far smaller.
     """
     lines = [line for line in text.splitlines() if line and not line.startswith(("#", "gradio"))]
     if hardware == ZERO:

@@ -182,3 +182,9 @@ def test_models_of_others_are_listed_without_the_private_ones(hub, released, cap
     assert capsys.readouterr().out.startswith("bob/tales@")
     publish.main(["list", "bobby"])
     assert capsys.readouterr().out == "no storygen models\n"
+
+
+def test_who_lists_without_a_token_must_say_of_whom(hub, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN")
+    with pytest.raises(StorygenError, match="the Hub wants to know who you are; set HF_TOKEN, or run `hf auth login`"):
+        publish.main(["list"])
