@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import gradio as gr
 
 from storygen.arena.battle import Arena
+from storygen.ui import how
 from storygen.ui.compare import build_compare_tab
 from storygen.ui.keys import SCRIPT
 from storygen.ui.leaderboard import build_leaderboard_tab
@@ -13,7 +14,7 @@ from storygen.ui.theme import CSS, THEME
 from storygen.ui.write import build_write_tab
 from storygen.writer import Writer
 
-LOOK = {"theme": THEME, "css": CSS, "js": SCRIPT}
+LOOK = {"theme": THEME, "css": CSS + how.CSS, "js": SCRIPT}
 """What Gradio takes with the launch rather than with the page."""
 
 
@@ -31,4 +32,6 @@ def build_page(writers: Mapping[str, Writer], arena: Arena) -> gr.Blocks:
             build_compare_tab(arena, rater)
         with gr.Tab("Leaderboard", id="leaderboard-tab") as leaderboard:
             build_leaderboard_tab(arena, rater, leaderboard, page)
+        with gr.Tab("How it works", id="how-tab") as lesson:
+            how.build_how_tab(writers, lesson)
     return page
