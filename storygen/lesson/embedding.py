@@ -17,7 +17,7 @@ WORDS: dict[str, tuple[str, ...]] = {
 """Families of words that a model of English stories may know as tokens of their own."""
 LETTERS: dict[str, tuple[str, ...]] = {
     "vowels": tuple("aeiou"),
-    "consonants": tuple("bcdfgklmnprstvw"),
+    "consonants": tuple("bdgkmrst"),
     "digits": tuple("0123456789"),
     "marks": tuple(".,!?;:"),
 }

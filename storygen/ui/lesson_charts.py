@@ -85,7 +85,10 @@ def word_map(places: Mapping[str, Mapping[str, tuple[float, float]]], says: str)
 
 
 def apart(words: Sequence[tuple[str, float, float]]) -> list[tuple[str, float, float]]:
-    """The words with their places (x, y), of which the lower of two that would cover each other is moved down."""
+    """The words with their places (x, y), of which the lower of two that would cover each other is moved down.
+
+    If that takes one of them off the map, all are drawn together towards the highest.
+    """
     placed: dict[int, tuple[float, float]] = {}
     for number in sorted(range(len(words)), key=lambda n: -words[n][2]):
         word, x, y = words[number]
@@ -94,7 +97,10 @@ def apart(words: Sequence[tuple[str, float, float]]) -> list[tuple[str, float, f
             if abs(x - other_x) < wide and abs(y - other_y) < LINE:
                 y = other_y - LINE
         placed[number] = (x, y)
-    return [(word, *placed[number]) for number, (word, _, _) in enumerate(words)]
+    heights = [y for _, y in placed.values()]
+    top, low = max(heights), min(heights)
+    fit = min(1.0, (top - LINE) / (top - low)) if top > low else 1.0
+    return [(word, placed[n][0], top - fit * (top - placed[n][1])) for n, (word, _, _) in enumerate(words)]
 
 
 def attention_map(labels: Sequence[str], weights: Sequence[Sequence[float]], title: str, cut: bool) -> str:

@@ -35,7 +35,7 @@ MEANING = (
     "words keep.",
 )
 NEARNESS = "nearness(a, b) = cos ∠(a, b) = a · b ⁄ (|a| |b|)"
-NEARNESS_SAYS = "1 is the same direction, 0 has nothing in common."
+NEARNESS_SAYS = "1: the same direction. 0: nothing in common."
 MAP_SAYS = (
     "The same table, pressed flat: the two directions in which these words differ most. They show {share:.0%} of what "
     "tells them apart; the rest does not fit on a screen. Words that would cover each other are moved apart a little."

@@ -124,7 +124,8 @@ class Lesson:
 
     def draw(self, model: str, text: str, strategy: str, *values: float) -> tuple[str, str]:
         """The text with one more token, drawn as the sliders say, and a sentence (HTML) that tells which."""
-        writer, config, text = self.writers[model], _config(strategy, values), well_formed(text or "").rstrip(" ")
+        writer, config = self.writers[model], _config(strategy, values)
+        text = self._opening(writer, well_formed(text or ""))
         seed = secrets.randbelow(2**31)
         token = STEPPER.run(lambda: draw_token(next_logprobs(writer.model, self._read(writer, text)), config, seed))
         name, grown = label(writer.tokenizer, token), text + writer.tokenizer.decode([token])
@@ -163,13 +164,14 @@ class Lesson:
             {name: record.text_read(writer.artifact.training) for name, writer in self.writers.items()}
         )
 
-    @staticmethod
-    def _read(writer: Writer, text: str) -> list[int]:
-        """The tokens that the model reads for an opening: the mark of the story's beginning, then the text's.
+    def _read(self, writer: Writer, text: str) -> list[int]:
+        """The tokens that the model reads for an opening: the mark of the story's beginning, then the text's."""
+        return writer.prompt_tokens(self._opening(writer, (text or "")[:MAX_TEXT]), "")[0]
 
-        A space at the end is left out, as the next word brings its own.
-        """
-        return writer.prompt_tokens((text or "")[:MAX_TEXT].rstrip(" "), "")[0]
+    @staticmethod
+    def _opening(writer: Writer, text: str) -> str:
+        """The text without a space at its end if the model's words bring their own."""
+        return text if writer.tokenizer.kind == "char" else text.rstrip(" ")
 
 
 def _config(strategy: str, values: Sequence[float]) -> GenerationConfig:

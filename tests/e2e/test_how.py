@@ -57,7 +57,7 @@ def test_a_guess_is_followed_from_the_text_to_the_next_word(browser, address, wr
     expect(page.locator("#how-neighbours tbody th").first).to_have_text("␣queen")
 
     logprobs = next_logprobs(writer.model, writer.prompt_tokens(OPENING, "")[0])
-    page.locator("#how-strategy").get_by_text("Top-k", exact=True).click()
+    page.locator("#how-strategy input[value=top_k]").press("Space")  # by keyboard
     expect(page.locator("#how-top_p")).not_to_be_visible()
     set_number(page, "how-top_k", 4)
     set_number(page, "how-temperature", 1.5)

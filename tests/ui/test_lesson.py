@@ -8,16 +8,20 @@ import pytest
 import torch
 
 import storygen
+from storygen.artifact import Artifact
 from storygen.config import GenerationConfig
 from storygen.errors import StorygenError
 from storygen.lesson.attention import attention_maps
 from storygen.lesson.next_word import SAMPLED, drawn_from, next_logprobs
-from storygen.lesson.tokens import label
+from storygen.lesson.tokens import label, small_tokenizer
+from storygen.models import build_model
 from storygen.tokenizers import KINDS as TOKENIZERS
 from storygen.ui.charts import lines
-from storygen.ui.lesson_charts import apart
+from storygen.ui.lesson_charts import LINE, apart
 from storygen.ui.lesson_text import KINDS, LABELS
 from storygen.ui.lesson_views import LOOKING, MAX_TEXT, SLIDERS, Lesson
+from storygen.writer import Writer
+from tests.conftest import lively, tiny_config
 
 TEXT = "Once upon a time"
 DEFAULTS = [getattr(GenerationConfig(), name) for name in SLIDERS]
@@ -119,10 +123,21 @@ def test_a_drawn_token_goes_to_the_end_of_the_text(lesson, writers):
     assert lesson.draw("lstm", full, *greedy)[0] == full
 
 
+def test_a_model_of_letters_can_go_on_after_a_space(writers, monkeypatch):
+    """A space that was drawn, and then left out as one that somebody typed, would be drawn for ever."""
+    tokenizer = small_tokenizer("char")
+    model = lively(build_model(tiny_config("lstm", tokenizer.vocab_size)))
+    lesson = Lesson({"char": Writer(Artifact(model, tokenizer, "char"))})
+    monkeypatch.setattr("storygen.ui.lesson_views.draw_token", lambda *_: tokenizer.encode(" ")[0])
+    assert lesson.draw("char", "a ", "greedy", *DEFAULTS)[0] == "a  "
+    assert lesson.choice("char", "a", "sample", *DEFAULTS) != lesson.choice("char", "a ", "sample", *DEFAULTS)
+    assert "vowels" in lesson.word_map("char")
+
+
 @pytest.mark.parametrize("name", ["transformer", "lstm"])
 def test_looking_while_a_story_is_written_does_not_change_the_story(name, lesson, writers):
     """The attention map switches the model to its written-out path and hooks into it: never in the middle of a step."""
-    config = GenerationConfig(strategy="sample", temperature=1.0, max_new_tokens=150, seed=3)
+    config = GenerationConfig(strategy="sample", temperature=1.0, max_new_tokens=60, seed=3)
     alone = writers[name].generate(TEXT, config=config)
     stream = writers[name].stream(TEXT, config=config)
     views = []
@@ -194,6 +209,9 @@ def test_words_that_would_cover_each_other_are_moved_apart():
     heights = sorted(y for word, _, y in placed if word != "sea")
     assert min(high - low for low, high in itertools.pairwise(heights)) > 0.0449
     assert placed[3] == words[3]  # nothing is near it
+    crowd = apart([("x", 0.5, 0.3)] * 12)
+    assert min(y for _, _, y in crowd) == pytest.approx(LINE)
+    assert max(y for _, _, y in crowd) == 0.3
 
 
 def test_what_a_user_or_a_vocabulary_holds_stays_text(lesson, writers, monkeypatch):
