@@ -1,8 +1,9 @@
 """Makes a trained model ready for others: `python -m train.publish checkpoint runs/x/best checkpoints/x --corpus ...`.
 
-Measures it on validation files, draws samples with fixed seeds, and writes both into training.json and the model card.
-`python -m train.publish export checkpoints/x out --format transformers` writes it for another library to load;
-`model`, `pull`, `list` and `verify` keep models on the Hub, and `space` makes a Space of the app.
+Measures it on validation files, draws samples with fixed seeds, and writes both into training.json and the model card,
+with the curve of its run if that is there. `python -m train.publish export checkpoints/x out --format transformers`
+writes it for another library to load; `model`, `pull`, `list` and `verify` keep models on the Hub, and `space` makes a
+Space of the app.
 """
 
 import argparse
@@ -18,6 +19,9 @@ from storygen.config import GenerationConfig
 from storygen.errors import StorygenError
 from storygen.export import FORMATS, GENERATION
 from storygen.folders import output_folder
+from storygen.training.curve import light_curve
+from storygen.training.log import FILE as LOG
+from storygen.training.log import RunLog
 from storygen.writer import Writer
 from train import hub_models, hub_space
 from train.evaluate import measure, measure_stories, named, read_prompts, read_texts, text_files
@@ -87,7 +91,14 @@ def publish_checkpoint(arguments: argparse.Namespace) -> None:
         asked = measure_stories(writer, read_prompts(text_files([]), arguments.stories))
         metrics["stories"] = {name: round(value, 4) for name, value in asked.items()}
         metrics["stories_method"] = STORIES_METHOD
-    training = {**loaded.training, "metrics": metrics}
+    corpus = {**loaded.training.get("corpus", {}), "about": arguments.corpus}
+    training = {**loaded.training, "corpus": corpus, "metrics": metrics}
+    folder = arguments.model.resolve()
+    curve = light_curve(RunLog(folder.parent).read()) if folder.name == artifact.BEST else {}
+    if curve:
+        training["curve"] = curve
+    else:
+        print(f"note: there is no {LOG} of a run beside {arguments.model}, so it goes without a training curve")
     samples = [
         draw_sample(writer, title, opening, seed)
         for (title, opening), seed in zip(SAMPLES, arguments.seeds, strict=True)

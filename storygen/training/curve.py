@@ -1,10 +1,31 @@
-"""The loss curve of a run as a picture."""
+"""The loss curve of a run: as a picture, and as a few points to go with the model."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from storygen.training.log import RunLog
 
 FILE = "curve.png"
+POINTS = 100
+"""How many points of each kind a light curve has at most."""
+
+
+def light_curve(lines: Sequence[dict[str, Any]], points: int = POINTS) -> dict[str, list[list[float]]]:
+    """The lines of a log as `loss` (nats per token) and `valid_bits_per_byte`, each a list of [tokens, value].
+
+    Of a long run a loss is the mean over neighbouring lines, as it jumps from step to step, and of the validations only
+    every so manieth is kept, the last in any case. Empty if nothing was logged.
+    """
+    losses = [(line["tokens"], line["loss"]) for line in lines if "loss" in line]
+    valid = [(line["tokens"], line["valid_bits_per_byte"]) for line in lines if "valid_bits_per_byte" in line]
+    width, stride = (max(1, -(-len(found) // points)) for found in (losses, valid))
+    parts = [losses[first : first + width] for first in range(0, len(losses), width)]
+    curve = {
+        "loss": [[sum(values) / len(part) for values in zip(*part, strict=True)] for part in parts],
+        "valid_bits_per_byte": valid[::-1][::stride][::-1],
+    }
+    return {name: [[round(x), round(y, 4)] for x, y in pairs] for name, pairs in curve.items() if pairs}
 
 
 def draw_curve(run: Path) -> Path | None:

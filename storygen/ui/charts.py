@@ -140,6 +140,48 @@ def scatter(points: Sequence[tuple[float, float, str]], title: str, across: str,
     return _svg(title, height, marks)
 
 
+def lines(series: Mapping[str, Sequence[tuple[float, float]]], title: str, across: str, up: str) -> str:
+    """Named curves of (x, y) points with a legend; no two look alike without colours either."""
+    series = {name: points for name, points in series.items() if points}
+    if not series:
+        return ""
+    height, left, bottom = 280, 64, 226
+    xs, ys = ([point[axis] for points in series.values() for point in points] for axis in (0, 1))
+    right, marks = _ticks(0.0, max(xs)), []
+    upwards = _ticks(min(ys), max(ys))
+
+    def x(value: float) -> float:
+        return left + (WIDTH - left - 24) * value / right[-1]
+
+    def y(value: float) -> float:
+        return bottom - (bottom - 16) * (value - upwards[0]) / (upwards[-1] - upwards[0])
+
+    for tick in upwards:
+        marks.append(
+            f'<line x1="{left}" x2="{WIDTH - 24}" y1="{y(tick):.1f}" y2="{y(tick):.1f}" class="grid"/>'
+            f'<text x="{left - 8}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:g}</text>'
+        )
+    marks += [f'<text x="{x(tick):.1f}" y="{bottom + 20}" text-anchor="middle">{tick:g}</text>' for tick in right]
+    marks.append(f'<text x="{(left + WIDTH) / 2}" y="{height - 6}" text-anchor="middle">{html.escape(across)}</text>')
+    legend = []
+    for number, (name, points) in enumerate(series.items()):
+        path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in points)
+        style = f'class="line line-{number % 4 + 1}"'
+        tip = f"{name}: {points[0][1]:.2f} at {points[0][0]:.1f}, {points[-1][1]:.2f} at {points[-1][0]:.1f} {across}"
+        marks.append(f'<polyline points="{path}" {style}><title>{html.escape(tip)}</title></polyline>')
+        sample = f'<svg viewBox="0 0 34 8" aria-hidden="true"><line x1="1" x2="33" y1="4" y2="4" {style}/></svg>'
+        legend.append(f"<li>{sample}{html.escape(name)}, at the end {points[-1][1]:.2f}</li>")
+    return _svg(f"{title} ({up})", height, marks) + f'<ul class="legend">{"".join(legend)}</ul>'
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round numbers, at most seven, from below `low` to above `high`."""
+    span = (high - low) or 1.0
+    step = next(m * 10.0**k for k in range(-12, 300) for m in (1, 2, 5) if span / (m * 10.0**k) <= 5)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(step * number, 12) for number in range(first, max(last, first + 1) + 1)]
+
+
 def _short(text: str, most: int = 46) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 

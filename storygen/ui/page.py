@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import gradio as gr
 
 from storygen.arena.battle import Arena
-from storygen.ui import announce, compare, keys, write
+from storygen.ui import announce, compare, how, keys, write
 from storygen.ui.leaderboard import build_leaderboard_tab
 from storygen.ui.markdown import plain
 from storygen.ui.rater import build_rater
@@ -14,7 +14,7 @@ from storygen.writer import Writer
 
 LOOK = {
     "theme": THEME,
-    "css": CSS + write.CSS + compare.CSS + announce.CSS,
+    "css": CSS + write.CSS + compare.CSS + how.CSS + announce.CSS,
     "js": f"() => {{ ({keys.SCRIPT})(); ({announce.SCRIPT})(); }}",
 }
 """What Gradio takes with the launch rather than with the page."""
@@ -35,6 +35,8 @@ def build_page(writers: Mapping[str, Writer], arena: Arena, notes: Sequence[str]
             compare.build_compare_tab(arena, rater)
         with gr.Tab("Leaderboard", id="leaderboard-tab") as leaderboard:
             build_leaderboard_tab(arena, rater, leaderboard, page)
+        with gr.Tab("How it works", id="how-tab") as lesson:
+            how.build_how_tab(writers, lesson)
     return page
 
 

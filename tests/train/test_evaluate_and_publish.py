@@ -92,6 +92,19 @@ def test_a_published_checkpoint_carries_figures_samples_and_card(trained, text, 
     assert re.search(r"\| valid\.jsonl\.gz \| \d\.\d{3} \|", card)
     assert "| content words of the prompt that are in the story |" in card
     assert card.startswith("---\nlicense:")
+    assert training["corpus"]["about"] == "Public domain."
+    assert "curve" not in training  # there is no log
+
+
+def test_the_curve_of_the_run_goes_with_the_model(trained, text, tmp_path, capsys):
+    lines = [{"step": n, "tokens": 100 * n, "loss": 4.0 - n} for n in (1, 2)]
+    lines.append({"step": 2, "tokens": 200, "valid_bits_per_byte": 1.9})
+    (trained.parent / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    arguments = ["--text", str(text), "--corpus", "x", "--stories", "0"]
+    publish.main(["checkpoint", str(trained), str(tmp_path / "out"), *arguments])
+    curve = {"loss": [[100, 3.0], [200, 2.0]], "valid_bits_per_byte": [[200, 1.9]]}
+    assert artifact.load(tmp_path / "out").training["curve"] == curve
+    assert "training curve" not in capsys.readouterr().out
 
 
 def test_a_model_without_a_training_run_is_not_published(model_folders, trained, tmp_path):

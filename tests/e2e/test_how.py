@@ -1,0 +1,87 @@
+"""The How-it-works tab in a real browser: one guess followed from the text to the next word."""
+
+import math
+
+import pytest
+
+import storygen
+from storygen.arena.opening import open_arena
+from storygen.config import GenerationConfig
+from storygen.lesson.next_word import drawn_from, next_logprobs
+from storygen.ui.lesson_text import LOADING, OPENING
+from storygen.ui.lesson_views import Lesson
+from tests.e2e.test_page import ROOT, browser, expect, is_outside, set_number  # noqa: F401 (a fixture)
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def writers():
+    return {name: storygen.load(ROOT / "checkpoints" / name) for name in ("transformer", "lstm")}
+
+
+@pytest.fixture(scope="module")
+def address(writers, tmp_path_factory):
+    """The page, served by this process."""
+    from storygen.ui.page import LOOK, build_page
+
+    page = build_page(writers, open_arena(writers, {"STORYGEN_VOTES": str(tmp_path_factory.mktemp("votes"))}))
+    _, url, _ = page.launch(**LOOK, ssr_mode=False, prevent_thread_lock=True, quiet=True)
+    yield url.rstrip("/")
+    page.close()
+
+
+def test_a_guess_is_followed_from_the_text_to_the_next_word(browser, address, writers, monkeypatch):  # noqa: F811
+    computed, outside, complaints = [], [], []
+    tokens = Lesson.tokens
+    monkeypatch.setattr(Lesson, "tokens", lambda *given: computed.append(given) or tokens(*given))
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.set_default_timeout(20_000)
+    page.on("request", lambda sent: outside.append(sent.url) if is_outside(sent.url, address) else None)
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(address)
+    page.get_by_role("button", name="Write a story").wait_for()
+    page.wait_for_timeout(300)
+    assert computed == []  # nothing is computed for those who never open the tab
+
+    page.set_viewport_size({"width": 1280, "height": 860})
+    page.get_by_role("tab", name="How it works").click()
+    for picture in ("tokens", "neighbours", "map", "attention", "choice", "learning", "figures", "reading"):
+        expect(page.locator(f"#how-{picture}")).to_be_visible()
+        expect(page.locator(f"#how-{picture}")).not_to_have_text(LOADING)
+
+    writer = writers["transformer"]
+    chips, ids = page.locator("#how-tokens section").first.locator("li small"), writer.tokenizer.encode(OPENING)
+    assert [int(text) for text in chips.all_inner_texts()] == ids
+    expect(page.locator("#how-neighbours tbody th").first).to_have_text("␣queen")
+
+    logprobs = next_logprobs(writer.model, writer.prompt_tokens(OPENING, "")[0])
+    page.locator("#how-strategy input[value=top_k]").press("Space")  # by keyboard
+    expect(page.locator("#how-top_p")).not_to_be_visible()
+    set_number(page, "how-top_k", 4)
+    set_number(page, "how-temperature", 1.5)
+    after = drawn_from(logprobs, GenerationConfig(strategy="top_k", top_k=4, temperature=1.5))
+    expect(page.locator("#how-choice tr.kept td:last-child").first).to_have_text(f"{after.max():.1%}")
+    assert page.locator("#how-choice tr.kept").count() == 4
+    first = page.locator("#how-choice tr.kept td:nth-child(3)").first
+    expect(first).to_have_text(f"{math.exp(logprobs.max()):.1%}")
+
+    page.locator("#how-layer").get_by_text("3", exact=True).click()
+    expect(page.locator("#how-attention caption")).to_contain_text("Layer 3, head 1")
+    page.locator("#how-draw").click()
+    expect(page.locator("#how-drawn")).to_contain_text("Drawn:")
+    expect(chips).to_have_count(len(ids) + 1)
+    assert page.locator("#how-text textarea").input_value().startswith(OPENING)
+
+    page.locator("#how-text textarea").fill("The café 🐉")
+    expect(page.locator("#how-tokens")).to_contain_text("Lost: é 🐉")
+    page.locator("#how-model").get_by_text("lstm").click()
+    expect(page.locator("#how-attention")).to_contain_text("lstm is an LSTM")
+    expect(page.locator("#how-layer")).not_to_be_visible()
+
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.close()
+    assert outside == []
+    assert complaints == []
