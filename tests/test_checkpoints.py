@@ -12,10 +12,11 @@ from storygen.data.story import ReadReport
 
 WORD = re.compile(r"[a-z']+")
 ROOT = Path(__file__).parents[1]
-NAMES = ("transformer", "lstm")
+SHAPES = {"transformer": (4096, 512, 5.8), "lstm": (4096, 512, 5.8), "char-lstm": (60, 256, 0.95)}
+"""Vocabulary, context length, millions of parameters."""
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=SHAPES)
 def writer(request):
     return storygen.load(ROOT / "checkpoints" / request.param)
 
@@ -23,9 +24,10 @@ def writer(request):
 def test_it_is_small_enough_for_the_repository(writer):
     folder = ROOT / "checkpoints" / writer.name
     assert (folder / "model.safetensors").stat().st_size < 16_000_000
-    assert 4_500_000 < writer.model.num_parameters < 6_500_000
-    assert writer.tokenizer.vocab_size == 4096
-    assert writer.model.config.context_length == 512
+    vocab_size, context_length, millions = SHAPES[writer.name]
+    assert writer.model.num_parameters == pytest.approx(millions * 1e6, rel=0.05)
+    assert writer.tokenizer.vocab_size == vocab_size
+    assert writer.model.config.context_length == context_length
 
 
 def test_its_figure_can_be_measured_again(writer, tales):
@@ -61,7 +63,7 @@ def test_it_writes_words(writer):
     """Nearly all words are English, that is, in the built-in corpus; a damaged model writes fragments."""
     [path] = builtin_tales()[0]
     known = {word for story in read_file(path, ReadReport("")) for word in WORD.findall(story.text.lower())}
-    config = storygen.GenerationConfig(strategy="top_k", top_k=5, max_new_tokens=200, seed=1)
+    config = storygen.GenerationConfig(strategy="top_k", top_k=5, max_new_tokens=400, seed=1)
     words = WORD.findall(writer.generate("Once upon a time", config=config).text.lower())
     assert len(words) > 50
     assert sum(word in known for word in words) > 0.9 * len(words)

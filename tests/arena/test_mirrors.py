@@ -187,3 +187,41 @@ time.sleep(60)
         started(HubMirror(VoteStore(tmp_path), "ann/votes", "hf_write"))
         until(lambda: len(on_hub(hub)) == 5)
     assert sorted(on_hub(hub)) == sorted(cast)
+
+
+def test_three_replicas_share_a_dataset_and_a_folder(hub, tmp_path):
+    """Each has a disk of its own; whoever looks at either place sees the votes of all, each once."""
+    script = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+from storygen.arena import mirrors
+from storygen.arena.votes import VoteStore
+mirrors.SECONDS_BETWEEN_PUSHES = 0.0
+store = VoteStore(sys.argv[1])
+copies = mirrors.mirrors_for(store, {"STORYGEN_RATINGS": f"ann/votes,{sys.argv[2]}", "HF_TOKEN": "hf_write"})
+for mirror in copies:
+    mirror.start()
+for n in range(20):
+    print(store.append({"n": n})["id"], flush=True)
+while any(mirror.copied < 20 for mirror in copies):
+    time.sleep(0.01)
+print("done", flush=True)
+time.sleep(60)
+"""
+    environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(tmp_path / "home")}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(tmp_path / f"disk {number}"), str(tmp_path / "mount")],
+            stdout=subprocess.PIPE, text=True, env=environment,
+        )
+        for number in range(3)
+    ]  # fmt: skip
+    cast = [process.stdout.readline().strip() for process in processes for _ in range(20)]
+    for process in processes:
+        assert process.stdout.readline() == "done\n"
+        process.terminate()
+        process.wait(timeout=30)
+        process.stdout.close()
+    assert sorted(on_hub(hub)) == sorted(cast)
+    assert len(set(cast)) == len(cast) == 60
+    assert {record["id"] for record in read_votes(tmp_path / "mount")} == set(cast)
