@@ -66,14 +66,16 @@ def visible(queries: int, keys: int, window: int, device: torch.device) -> Tenso
     return (key <= query) & (key > query - window)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-    """Scaled dot-product attention, written out: each query's average of the values, weighted by how its key matches.
+class AttentionWeights(nn.Module):
+    """How much each query attends to each key: a softmax, over the keys that it may see, of how well they match.
 
-    All are (batch, heads, time, head_dim), the mask (queries, keys) or (batch, 1, queries, keys).  (1706.03762, eq. 1)
+    q and k are (batch, heads, time, head_dim), the mask (queries, keys) or (batch, 1, queries, keys), the weights
+    (batch, heads, queries, keys). A module of its own so that a hook can look at them.  (1706.03762, eq. 1)
     """
-    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (batch, heads, queries, keys)
-    weights = scores.masked_fill(~mask, float("-inf")).softmax(dim=-1)
-    return weights @ v
+
+    def forward(self, q: Tensor, k: Tensor, mask: Tensor) -> Tensor:
+        scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
+        return scores.masked_fill(~mask, float("-inf")).softmax(dim=-1)
 
 
 class Attention(nn.Module):
@@ -88,6 +90,7 @@ class Attention(nn.Module):
         if config.qk_norm:
             self.q_norm = RMSNorm(config.head_dim, config.norm_eps)
             self.k_norm = RMSNorm(config.head_dim, config.norm_eps)
+        self.weights = AttentionWeights()
         self.fused = True
 
     def forward(
@@ -112,7 +115,8 @@ class Attention(nn.Module):
             causal = mask is None and time > 1
             y = F.scaled_dot_product_attention(q, keys, values, attn_mask=mask, is_causal=causal)
         else:
-            y = attend(q, keys, values, visible(time, keys.shape[2], self.window, x.device) if mask is None else mask)
+            mask = visible(time, keys.shape[2], self.window, x.device) if mask is None else mask
+            y = self.weights(q, keys, mask) @ values  # each query's average of the values
         y = y.transpose(1, 2).reshape(batch, time, hidden)  # heads side by side again
         return self.out(y), (k, v)
 

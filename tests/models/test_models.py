@@ -8,7 +8,7 @@ from storygen.config import LSTMConfig, TransformerConfig
 from storygen.errors import StorygenError
 from storygen.models import build_model
 from storygen.models.lstm import LSTMLayer
-from storygen.models.transformer import RMSNorm, attend, rotate, visible, wave_angles
+from storygen.models.transformer import AttentionWeights, RMSNorm, rotate, visible, wave_angles
 from tests.conftest import lively, tiny_config
 
 CONFIGS = [
@@ -139,7 +139,8 @@ def test_attention_by_hand():
     q = torch.tensor([[[[0.0], [1.0]]]])
     k = torch.tensor([[[[0.0], [math.log(3)]]]])
     v = torch.tensor([[[[4.0], [8.0]]]])
-    torch.testing.assert_close(attend(q, k, v, visible(2, 2, 2, q.device)), torch.tensor([[[[4.0], [7.0]]]]))
+    weights = AttentionWeights()(q, k, visible(2, 2, 2, q.device))
+    torch.testing.assert_close(weights @ v, torch.tensor([[[[4.0], [7.0]]]]))
 
 
 def test_rms_norm_by_hand():
