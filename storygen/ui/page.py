@@ -10,10 +10,12 @@ from storygen.ui.keys import SCRIPT
 from storygen.ui.leaderboard import build_leaderboard_tab
 from storygen.ui.rater import build_rater
 from storygen.ui.theme import CSS, THEME
+from storygen.ui.why import build_why_tab
+from storygen.ui.why_look import CSS as WHY_CSS
 from storygen.ui.write import build_write_tab
 from storygen.writer import Writer
 
-LOOK = {"theme": THEME, "css": CSS, "js": SCRIPT}
+LOOK = {"theme": THEME, "css": CSS + WHY_CSS, "js": SCRIPT}
 """What Gradio takes with the launch rather than with the page."""
 
 
@@ -26,7 +28,9 @@ def build_page(writers: Mapping[str, Writer], arena: Arena) -> gr.Blocks:
         )
         rater = build_rater(page, arena)
         with gr.Tab("Write", id="write-tab"):
-            build_write_tab(writers, arena, rater)
+            written = build_write_tab(writers, arena, rater)
+        with gr.Tab("Why this word", id="why-tab") as why:
+            build_why_tab(writers, written, why)
         with gr.Tab("Compare", id="compare-tab"):
             build_compare_tab(arena, rater)
         with gr.Tab("Leaderboard", id="leaderboard-tab") as leaderboard:

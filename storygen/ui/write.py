@@ -58,8 +58,8 @@ def describe(result: Result) -> str:
     return plain(" · ".join(parts))
 
 
-def build_write_tab(writers: Mapping[str, Writer], arena: Arena, rater: RaterWidgets) -> None:
-    """Places the tab's widgets and wires them."""
+def build_write_tab(writers: Mapping[str, Writer], arena: Arena, rater: RaterWidgets) -> gr.State:
+    """Places the tab's widgets and wires them; gives the state that holds the last story's Result."""
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
             title = gr.Textbox(
@@ -117,6 +117,7 @@ def build_write_tab(writers: Mapping[str, Writer], arena: Arena, rater: RaterWid
     )
     writing.then(_idle, None, [go, stop], queue=False, **QUIET)
     stop.click(lambda: (*_idle(), "Stopped."), None, [go, stop, status], cancels=[writing], queue=False, **QUIET)
+    return written
 
 
 def _idle() -> tuple[Any, Any]:
