@@ -1,5 +1,6 @@
 """A writer: a trained model that turns a title and an opening into a story, whole or piece by piece."""
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,7 +52,7 @@ class Result:
     candidates: tuple[Candidate, ...] = ()
     """All that a beam search has finished, best first; the first is the text."""
     explained: tuple[Token, ...] = ()
-    """The tokens with entropy and alternatives, if that was asked for; a beam search has none."""
+    """The tokens with entropy and alternatives, if that was asked for; not of a beam search, nor those it was given."""
     seconds: float = field(default=0.0, compare=False)
     """From the request to the last token, waiting for other requests included."""
     seconds_to_first_token: float = field(default=0.0, compare=False)
@@ -113,12 +114,19 @@ class Writer:
         return stream.result
 
     def stream(
-        self, opening: str = "", title: str = "", config: GenerationConfig | None = None, explain: bool = False
+        self,
+        opening: str = "",
+        title: str = "",
+        config: GenerationConfig | None = None,
+        explain: bool = False,
+        written: Sequence[Token] = (),
     ) -> StoryStream:
         """The same story piece by piece; the pieces add up to `Result.text`.
 
         A piece is empty while the request waits for its turn, a character is incomplete, text is held back that may
-        have to be cut, or beam search still looks for its story. Raises StorygenError if too many requests wait.
+        have to be cut, or beam search still looks for its story. The story goes on after the tokens of `written`,
+        which count, in text, length and settings, as if it had come upon them itself; only the scores of beams are
+        those of what follows. Raises StorygenError if too many requests wait.
         """
         for name, value in (("opening", opening), ("title", title)):
             if not isinstance(value, str):
@@ -130,9 +138,18 @@ class Writer:
         opening = opening.rstrip()  # a model continues with a space of its own
         title = title.strip()
         prompt, notes = self.prompt_tokens(opening, title)
-        generation = self.engine.submit(prompt, config, self._stops_at(config.stop), explain)
-        written = self._write(generation, len(prompt), opening, title, config, tuple(notes))
-        return StoryStream(written, opening, generation.cancel)
+        known = [token.id for token in written]
+        if self.tokenizer.end_id in known:
+            raise StorygenError("the story has ended already and can't go on")
+        if len(known) >= config.max_new_tokens:
+            raise StorygenError(f"the story has {len(known)} tokens already; max_new_tokens must be above that")
+        rest = config.replace(
+            max_new_tokens=config.max_new_tokens - len(known),
+            min_new_tokens=max(0, config.min_new_tokens - len(known)),
+        )
+        generation = self.engine.submit([*prompt, *known], rest, self._stops_at(config.stop, known), explain)
+        pieces = self._write(generation, written, len(prompt), opening, title, config, tuple(notes))
+        return StoryStream(pieces, opening, generation.cancel)
 
     @property
     def is_busy(self) -> bool:
@@ -162,13 +179,14 @@ class Writer:
             notes.append(f"the opening is longer than the model can see: only its last {len(body)} tokens were read")
         return [*head, *body], notes
 
-    def _stops_at(self, stop: Sequence[str]) -> Callable[[Sequence[int]], bool] | None:
-        """Tells from the tokens written so far whether a stop text has just been completed."""
+    def _stops_at(self, stop: Sequence[str], known: Sequence[int]) -> Callable[[Sequence[int]], bool] | None:
+        """Tells from the tokens written so far, after the known ones, whether a stop text has just been completed."""
         if not stop:
             return None
         longest = max(4 * len(text) for text in stop)  # in bytes, at most
 
         def is_over(tokens: Sequence[int]) -> bool:
+            tokens = [*known, *tokens] if known else tokens
             first, size = len(tokens) - 1, 0
             while first and size < longest:  # the last token, and enough before it to hold the longest stop text
                 first -= 1
@@ -181,6 +199,7 @@ class Writer:
     def _write(
         self,
         generation: Generation,
+        written: Sequence[Token],
         length: int,
         opening: str,
         title: str,
@@ -191,7 +210,7 @@ class Writer:
         tokens: list[Token] = []
         pieces: list[str] = []
         try:
-            for token in generation:
+            for token in itertools.chain(written, generation):
                 piece = ""
                 if token is not None:
                     tokens.append(token)
@@ -221,18 +240,17 @@ class Writer:
             tokens=tuple(token.id for token in tokens),
             logprobs=tuple(token.logprob for token in tokens),
             notes=notes,
-            candidates=tuple(self._candidate(hypothesis, config) for hypothesis in generation.hypotheses),
+            candidates=tuple(self._candidate(hypothesis, written, config) for hypothesis in generation.hypotheses),
             explained=tuple(token for token in tokens if token.alternatives),
             seconds=generation.seconds,
             seconds_to_first_token=generation.seconds_to_first_token,
         )
 
-    def _candidate(self, hypothesis: Hypothesis, config: GenerationConfig) -> Candidate:
+    def _candidate(self, hypothesis: Hypothesis, written: Sequence[Token], config: GenerationConfig) -> Candidate:
+        tokens = (*(token.id for token in written), *hypothesis.tokens)
         ending = Ending(config.stop, config.full_sentence)
-        text = ending.push(self.tokenizer.decode(hypothesis.tokens))
-        text += ending.finish(hypothesis.finish_reason == "end")
-        score = hypothesis.score(config.length_penalty)
-        return Candidate(text, score, hypothesis.finish_reason, hypothesis.tokens)
+        text = ending.push(self.tokenizer.decode(tokens)) + ending.finish(hypothesis.finish_reason == "end")
+        return Candidate(text, hypothesis.score(config.length_penalty), hypothesis.finish_reason, tokens)
 
 
 def load(path_or_repo: str | Path, revision: str | None = None, compile: bool = False) -> Writer:

@@ -6,6 +6,7 @@ import pytest
 
 import storygen
 from storygen.config import STRATEGIES
+from storygen.decoding import Token
 from storygen.errors import StorygenError
 
 CONFIG = storygen.GenerationConfig(max_new_tokens=30, seed=7)
@@ -198,6 +199,73 @@ def test_closing_a_stream_ends_it(writer):
     stream.close()
     assert list(stream) == []
     assert stream.result is None
+
+
+@pytest.mark.parametrize("full_sentence", [False, True])
+def test_a_story_goes_on_after_its_own_tokens(writer, full_sentence):
+    """All settings count the given tokens: those that look back, those that count, and the text's end. Nothing is
+    drawn here, so that the rest must be the same."""
+    config = storygen.GenerationConfig(
+        strategy="greedy",
+        full_sentence=full_sentence,
+        no_repeat_ngram=3,
+        max_new_tokens=40,
+        min_new_tokens=10,
+        repetition_penalty=1.2,
+        seed=7,
+    )
+    whole = writer.generate("Once", "The Fox", config)
+    written = [Token(*pair) for pair in zip(whole.tokens[:9], whole.logprobs[:9], strict=True)]
+    stream = writer.stream("Once", "The Fox", config, written=written)
+    pieces = list(stream)
+    assert "".join(pieces) == stream.result.text == whole.text
+    assert stream.result.tokens == whole.tokens
+    assert stream.result.logprobs == pytest.approx(whole.logprobs, abs=1e-4)
+    assert stream.result.finish_reason == whole.finish_reason
+    assert stream.result.config == config
+
+
+def test_given_tokens_count_as_written(writer, monkeypatch):
+    """A story that may end after 10 tokens may end after one more than the 9 that it has."""
+    asked, submit = [], writer.engine.submit
+    monkeypatch.setattr(
+        writer.engine, "submit", lambda prompt, config, *rest: asked.append(config) or submit(prompt, config, *rest)
+    )
+    for count in (9, 12):
+        config = CONFIG.replace(min_new_tokens=10)
+        writer.stream(config=config, written=[Token(5, -1.0)] * count).close()
+    assert [(config.min_new_tokens, config.max_new_tokens) for config in asked] == [(1, 21), (0, 18)]
+
+
+def test_beams_go_on_too(writer):
+    config = storygen.GenerationConfig(strategy="beam", max_new_tokens=20, seed=1)
+    whole = writer.generate("Once", config=config)
+    written = [Token(*pair) for pair in zip(whole.tokens[:5], whole.logprobs[:5], strict=True)]
+    stream = writer.stream("Once", config=config, written=written)
+    assert "".join(stream) == stream.result.text == stream.result.candidates[0].text
+    assert all(candidate.tokens[:5] == whole.tokens[:5] for candidate in stream.result.candidates)
+    assert len(stream.result.tokens) <= 20
+
+
+def test_a_stop_text_may_begin_in_the_given_tokens(writer):
+    """What is looked for the stop text must hold the given tokens: half of it may be there."""
+    config = storygen.GenerationConfig(strategy="greedy", max_new_tokens=30)
+    whole = writer.generate(config=config)
+    count = next(n for n in range(2, 30) if "\ufffd" not in writer.tokenizer.decode(whole.tokens[n - 2 : n]))
+    stop = writer.tokenizer.decode(whole.tokens[count - 2 : count])
+    written = [Token(*pair) for pair in zip(whole.tokens[: count - 1], whole.logprobs[: count - 1], strict=True)]
+    stream = writer.stream(config=config.replace(stop=(stop,)), written=written)
+    assert "".join(stream) == writer.tokenizer.decode(whole.tokens[: count - 2])
+    assert stream.result.finish_reason == "stop"
+    assert stream.result.tokens == whole.tokens[:count]
+
+
+def test_given_tokens_that_leave_no_room_are_refused(writer):
+    config = storygen.GenerationConfig(max_new_tokens=2, seed=1)
+    with pytest.raises(StorygenError, match="has 2 tokens already; max_new_tokens must be above"):
+        writer.stream(config=config, written=[Token(5, -1.0)] * 2)
+    with pytest.raises(StorygenError, match="ended already"):
+        writer.stream(config=config, written=[Token(writer.tokenizer.end_id, -1.0)])
 
 
 def test_bits_per_byte_is_finite_and_positive(writer):

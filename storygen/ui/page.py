@@ -10,11 +10,13 @@ from storygen.ui.leaderboard import build_leaderboard_tab
 from storygen.ui.markdown import plain
 from storygen.ui.rater import build_rater
 from storygen.ui.theme import CSS, THEME
+from storygen.ui.why import build_why_tab
+from storygen.ui.why_look import CSS as WHY_CSS
 from storygen.writer import Writer
 
 LOOK = {
     "theme": THEME,
-    "css": CSS + write.CSS + compare.CSS + how.CSS + announce.CSS,
+    "css": CSS + write.CSS + WHY_CSS + compare.CSS + how.CSS + announce.CSS,
     "js": f"() => {{ ({keys.SCRIPT})(); ({announce.SCRIPT})(); }}",
 }
 """What Gradio takes with the launch rather than with the page."""
@@ -30,7 +32,9 @@ def build_page(writers: Mapping[str, Writer], arena: Arena, notes: Sequence[str]
         build_notes(notes)
         rater = build_rater(page, arena)
         with gr.Tab("Write", id="write-tab"):
-            write.build_write_tab(page, writers, arena, rater)
+            written = write.build_write_tab(page, writers, arena, rater)
+        with gr.Tab("Why this word", id="why-tab") as why:
+            build_why_tab(writers, written, why)
         with gr.Tab("Compare", id="compare-tab"):
             compare.build_compare_tab(arena, rater)
         with gr.Tab("Leaderboard", id="leaderboard-tab") as leaderboard:

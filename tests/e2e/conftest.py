@@ -1,0 +1,143 @@
+"""The app as a process of its own and a real browser to visit it with, for all browser tests."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+import torch
+
+from storygen import artifact
+from storygen.models import build_model
+from tests.conftest import lively, tiny_config
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ROOT = Path(__file__).parents[2]
+SLOW = {"slow-transformer": "transformer", "slow-lstm": "lstm"}
+RELEASED = [ROOT / "checkpoints" / name for name in ("transformer", "lstm")]
+
+
+@pytest.fixture(scope="package")
+def slow_models(tmp_path_factory, tokenizer):
+    """Two models that take a few seconds for 2,000 tokens and do not end a story: there is time to press Stop."""
+    root = tmp_path_factory.mktemp("slow")
+    for name, architecture in SLOW.items():
+        model = lively(build_model(tiny_config(architecture, tokenizer.vocab_size, num_layers=8)), std=0.8)
+        with torch.no_grad():
+            model.embedding.weight[tokenizer.end_id] = 0  # far below the largest logits
+        artifact.save(root / name, model, tokenizer)
+    return root
+
+
+@pytest.fixture(scope="package")
+def app(slow_models, tmp_path_factory):
+    """`python app.py` with the two slow models and the released ones, which alone compete: they end their sentences.
+
+    Gives its address and the folder of its votes.
+    """
+    votes = tmp_path_factory.mktemp("votes")
+    models = ",".join(str(path) for path in (*(slow_models / name for name in SLOW), *RELEASED))
+    contestants = votes / "contestants.toml"
+    contestants.write_text(
+        "characters = 300\n"
+        + "".join(
+            f'[[decoding]]\nmodels = ["transformer", "lstm"]\nstrategy = "{strategy}"\n'
+            for strategy in ("top_p", "greedy", "beam")
+        )
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {
+        "STORYGEN_MODELS": models,
+        "STORYGEN_VOTES": str(votes),
+        "STORYGEN_CONTESTANTS": str(contestants),
+        "GRADIO_SERVER_PORT": str(port),
+    }
+    process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env={**os.environ, **settings})
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_served(url, process)
+        yield url, votes
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def wait_until_served(url, process, seconds=60):
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except OSError:
+            assert process.poll() is None, "app.py ended"
+            assert time.monotonic() < end, f"app.py served nothing for {seconds} seconds"
+            time.sleep(0.1)
+
+
+@pytest.fixture(scope="package")
+def browser():
+    if not CHROMIUM:
+        if os.environ.get("CI"):
+            pytest.fail("the browser tests need Chromium")
+        pytest.skip("no Chromium on this machine")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+
+
+@pytest.fixture
+def page(browser, app):
+    """A fresh visit. Afterwards: nothing was fetched from elsewhere, and nothing complained."""
+    url, _ = app
+    outside, complaints = [], []
+    page = browser.new_page(viewport={"width": 1280, "height": 860})
+    page.set_default_timeout(20_000)
+    page.on("request", lambda request: outside.append(request.url) if is_outside(request.url, url) else None)
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(url)
+    page.get_by_role("button", name="Write a story").wait_for()
+    yield page
+    page.close()
+    assert outside == []
+    assert complaints == []
+
+
+def is_outside(address, url):
+    return not address.startswith((url, url.replace("http", "ws"), "data:", "blob:"))
+
+
+def expect(locator):
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=15_000)  # a page is slow where other tests run beside it
+    return expect(locator)
+
+
+def choose(page, dropdown, option):
+    page.locator(f"#{dropdown} input").click()
+    page.get_by_role("option", name=option, exact=True).click()
+
+
+def set_number(page, slider, value):
+    box = page.locator(f"#{slider} input[type=number]")
+    box.fill(str(value))
+    box.blur()
+
+
+def open_tab(page, name):
+    """Opens a tab; on a narrow screen the last ones are in a menu."""
+    if page.get_by_role("tab", name=name).count():
+        page.get_by_role("tab", name=name).click()
+    else:
+        page.get_by_role("button", name="More tabs").click()
+        page.locator(".overflow-dropdown").get_by_role("button", name=name).click()
