@@ -11,7 +11,7 @@ from storygen.config import GenerationConfig
 from storygen.lesson.next_word import drawn_from, next_logprobs
 from storygen.ui.lesson_text import OPENING
 from storygen.ui.lesson_views import Lesson
-from tests.e2e.test_page import ROOT, browser, expect, is_outside, set_number  # noqa: F401 (a fixture)
+from tests.e2e.conftest import ROOT, expect, is_outside, set_number
 
 pytestmark = pytest.mark.e2e
 
@@ -32,7 +32,7 @@ def address(writers, tmp_path_factory):
     page.close()
 
 
-def test_a_guess_is_followed_from_the_text_to_the_next_word(browser, address, writers, monkeypatch):  # noqa: F811
+def test_a_guess_is_followed_from_the_text_to_the_next_word(browser, address, writers, monkeypatch):
     computed, outside, complaints = [], [], []
     tokens = Lesson.tokens
     monkeypatch.setattr(Lesson, "tokens", lambda *given: computed.append(given) or tokens(*given))
@@ -47,7 +47,7 @@ def test_a_guess_is_followed_from_the_text_to_the_next_word(browser, address, wr
     assert computed == []  # nothing is computed for those who never open the tab
 
     page.set_viewport_size({"width": 1280, "height": 860})
-    page.get_by_role("tab", name="How it works").click()
+    page.get_by_role("tab", name="How it works").click()  # waits until the wider page has it
     shown = {
         "tokens": "Byte-level BPE",
         "neighbours": "Nearest to ␣king",

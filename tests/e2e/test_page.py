@@ -142,7 +142,7 @@ def test_nothing_serious_stands_in_the_way_of_anybody(page, app, theme):
 
 
 def test_html_in_a_prompt_is_text(page):
-    page.get_by_role("tab", name="Compare").click()
+    open_tab(page, "Compare")
     page.locator("#compare-prompt textarea, #compare-prompt input").fill("<img src=x onerror=alert(1)> *bold*")
     page.locator("#round").click()
     expect(page.locator("#verdict-left")).to_be_enabled()
@@ -232,7 +232,7 @@ def test_one_browser_is_one_rater_and_another_is_another(page, browser, app):
 
 
 def test_both_can_be_picked_by_name(page, app):
-    page.get_by_role("tab", name="Compare").click()
+    open_tab(page, "Compare")
     choose(page, "mode", "Pick both")
     choose(page, "pick-left", "lstm, greedy")
     page.locator("#round").click()
@@ -256,7 +256,7 @@ def test_the_leaderboard_shows_the_votes_and_gives_them_away(page, app):
     new_round(page)
     page.locator("#verdict-left").click()
     expect(page.locator("#compare-status")).to_contain_text("Thank you")
-    page.get_by_role("tab", name="Leaderboard").click()
+    open_tab(page, "Leaderboard")
     expect(page.locator("#board")).to_contain_text("not enough votes")
     expect(page.locator("#board-facts")).to_contain_text(f"of {len(cast(app[1]))} votes count")
     expect(page.locator("#board-facts")).to_contain_text("on this machine only")
