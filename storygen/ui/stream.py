@@ -2,10 +2,23 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import TypeVar
 
 T = TypeVar("T")
 SECONDS_BETWEEN = 0.08
+
+
+@dataclass
+class Pen:
+    """Whether a session is having something written, and whether it wants that to stop.
+
+    The writing event sees to it itself: when Gradio cancels one, updates that are on their way still arrive, after
+    those of whatever cancelled it.
+    """
+
+    writes: bool = False
+    stops: bool = False
 
 
 def paced(items: Iterable[T], seconds: float = SECONDS_BETWEEN) -> Iterator[T]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -12,6 +12,7 @@ from storygen.errors import StorygenError
 from storygen.explain import Branches, beam_tree
 from storygen.models.transformer import Transformer
 from storygen.ui.events import QUIET, warn
+from storygen.ui.stream import Pen
 from storygen.ui.why_html import beams_html, branches_html, token_name, waiting_html, writing_html
 from storygen.ui.why_look import BRANCHES_JS, PANEL_JS, STORY_JS
 from storygen.ui.why_view import HINT, View, growing, pick, shown_inside, shown_step, shown_story, view_of
@@ -29,18 +30,6 @@ INTRODUCTION = (
     "pick another, and the story goes on from there."
 )
 INSIDE = {True: "What the Transformer looked at", False: "What the LSTM remembered"}
-
-
-@dataclass
-class Pen:
-    """Whether a session is having something written, and whether it wants that to stop.
-
-    The writing event sees to it itself: when Gradio cancels one, updates that are on their way still arrive, after
-    those of whatever cancelled it.
-    """
-
-    writes: bool = False
-    stops: bool = False
 
 
 def build_why_tab(writers: Mapping[str, Writer], written: gr.State, tab: gr.Tab) -> None:

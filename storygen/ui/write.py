@@ -17,7 +17,7 @@ from storygen.ui.events import QUIET, warn
 from storygen.ui.rater import RaterWidgets
 from storygen.ui.settings import build_settings, config_of, values_of
 from storygen.ui.stars import build_stars
-from storygen.ui.stream import paced
+from storygen.ui.stream import Pen, paced
 from storygen.writer import Result, Writer
 
 MAX_TITLE, MAX_OPENING = 500, 20_000
@@ -118,7 +118,7 @@ def build_write_tab(page: gr.Blocks, writers: Mapping[str, Writer], arena: Arena
             with gr.Row():
                 as_text = gr.Button("Save as text", size="sm", min_width=110)
                 as_markdown = gr.Button("Save as Markdown", size="sm", min_width=140)
-            written, drafts, before = gr.State(None), gr.State([]), gr.State([])
+            written, drafts, before, pen = gr.State(None), gr.State([]), gr.State([]), gr.State(Pen())
             build_stars(arena, rater, written)
     with gr.Accordion("Drafts of this visit, side by side", open=False):
         cards = gr.HTML(draft_cards([]), elem_id="drafts")
@@ -126,8 +126,9 @@ def build_write_tab(page: gr.Blocks, writers: Mapping[str, Writer], arena: Arena
     buttons = [go, surprise, stop, further, again, undo]
     asked = gr.Checkbox(visible="hidden")  # a State's value does not reach the browser
 
-    def begin(text: str, before: list[str], *_: Any) -> tuple[Any, ...]:
+    def begin(text: str, before: list[str], pen: Pen) -> tuple[Any, ...]:
         """Locks the page for writing, and keeps what is there for Undo."""
+        pen.stops = False
         kept = [*before, text][-KEPT:] if text and text.strip() else before
         return (*_buttons(writing=True), gr.update(interactive=False), "<p>Waiting for the model ...</p>", None, kept)
 
@@ -135,11 +136,14 @@ def build_write_tab(page: gr.Blocks, writers: Mapping[str, Writer], arena: Arena
         """The handler of a button: `opening_of` tells from opening and story what to continue; `is_new`: a new seed."""
 
         def stream(
-            story: str, drafts: list[Result], title: str, opening: str, model: str, *values: Any
+            story: str, drafts: list[Result], pen: Pen, title: str, opening: str, model: str, *values: Any
         ) -> Iterator[tuple[Any, ...]]:
             try:
                 chosen = (*values[:-1], "") if is_new else values
                 for text, result in write_story(writers, title, opening_of(opening, story), model, *chosen):
+                    if pen.stops:
+                        yield text, status_html("Stopped."), *(gr.skip(),) * 4
+                        return
                     if result is None:
                         yield text, "<p>Writing ...</p>", *(gr.skip(),) * 4
                 drafts = [*drafts, result][-KEPT:]
@@ -152,11 +156,11 @@ def build_write_tab(page: gr.Blocks, writers: Mapping[str, Writer], arena: Arena
 
         return stream
 
-    def on_write(trigger: gr.Button, opening_of: Callable[[str, str], str], is_new: bool = False) -> Any:
-        """Wires a button that writes; the event that can be cancelled."""
+    def on_write(trigger: gr.Button, opening_of: Callable[[str, str], str], is_new: bool = False) -> None:
+        """Wires a button that writes."""
         started = trigger.click(
             begin,
-            [story, before],
+            [story, before, pen],
             [*buttons, story, status, written, before],
             queue=False,
             trigger_mode="once",
@@ -165,28 +169,21 @@ def build_write_tab(page: gr.Blocks, writers: Mapping[str, Writer], arena: Arena
         trigger.click(None, js=SHOW_STORY, api_visibility="private")
         writing = started.then(
             writes(opening_of, is_new),
-            [story, drafts, title, opening, model, *settings.inputs],
+            [story, drafts, pen, title, opening, model, *settings.inputs],
             [story, status, written, drafts, cards, bring_back],
             concurrency_id="generate",
             concurrency_limit=MAX_ROWS,
             **QUIET,
         )
         writing.then(_idle, [story, before], [*buttons, story], queue=False, **QUIET)
-        return writing
 
-    running = [
-        on_write(go, lambda opening, story: opening),
-        on_write(again, lambda opening, story: opening, is_new=True),
-        on_write(further, lambda opening, story: story, is_new=True),
-    ]
-    stop.click(
-        lambda text, before: (*_idle(text, before), "<p>Stopped.</p>"),
-        [story, before],
-        [*buttons, story, status],
-        cancels=running,
-        queue=False,
-        **QUIET,
-    )
+    def halt(pen: Pen) -> None:
+        pen.stops = True
+
+    on_write(go, lambda opening, story: opening)
+    on_write(again, lambda opening, story: opening, is_new=True)
+    on_write(further, lambda opening, story: story, is_new=True)
+    stop.click(halt, pen, None, queue=False, **QUIET)
     surprised = surprise.click(
         lambda: (True, random.choice(SUGGESTIONS), "", ""),
         None,
