@@ -9,7 +9,7 @@ from storygen.config import GenerationConfig
 from storygen.decoding import Engine, Generation, Hypothesis, Token
 from storygen.decoding.stepper import STEPPER, single_threaded
 from storygen.endings import Ending
-from storygen.errors import StorygenError
+from storygen.errors import StorygenError, UnavailableError
 from storygen.models.compiled import compile_step
 from storygen.models.transformer import Transformer
 from storygen.tokenizers import StreamDecoder
@@ -52,6 +52,10 @@ class Result:
     """All that a beam search has finished, best first; the first is the text."""
     explained: tuple[Token, ...] = ()
     """The tokens with entropy and alternatives, if that was asked for; a beam search has none."""
+    explained_opening: tuple[Token, ...] = ()
+    """The same of the tokens of the opening that the model has read."""
+    prompt_tokens: int = 0
+    """How many tokens the model has read before it wrote: title, opening, and what frames them."""
     seconds: float = field(default=0.0, compare=False)
     """From the request to the last token, waiting for other requests included."""
     seconds_to_first_token: float = field(default=0.0, compare=False)
@@ -59,7 +63,7 @@ class Result:
     @property
     def tokens_per_second(self) -> float:
         """How fast it was written."""
-        return len(self.tokens) / self.seconds if self.seconds else 0.0
+        return len(self.logprobs) / self.seconds if self.seconds else 0.0
 
     @property
     def story(self) -> str:
@@ -97,6 +101,7 @@ class Writer:
     def __init__(self, loaded: artifact.Artifact) -> None:
         self.artifact = loaded
         self.model, self.tokenizer, self.name = loaded.model, loaded.tokenizer, loaded.name
+        self.revision = loaded.revision
         self.engine = Engine(self.model, self.tokenizer.end_id)
 
     def generate(
@@ -117,7 +122,7 @@ class Writer:
         """The same story piece by piece; the pieces add up to `Result.text`.
 
         A piece is empty while the request waits for its turn, a character is incomplete, text is held back that may
-        have to be cut, or beam search still looks for its story. Raises StorygenError if too many requests wait.
+        have to be cut, or beam search still looks for its story. Raises UnavailableError if too many requests wait.
         """
         for name, value in (("opening", opening), ("title", title)):
             if not isinstance(value, str):
@@ -130,7 +135,7 @@ class Writer:
         title = title.strip()
         prompt, notes = self.prompt_tokens(opening, title)
         generation = self.engine.submit(prompt, config, self._stops_at(config.stop), explain)
-        written = self._write(generation, len(prompt), opening, title, config, tuple(notes))
+        written = self._write(generation, prompt, opening, title, config, tuple(notes))
         return StoryStream(written, opening)
 
     def prompt_tokens(self, opening: str, title: str) -> tuple[list[int], list[str]]:
@@ -175,7 +180,7 @@ class Writer:
     def _write(
         self,
         generation: Generation,
-        length: int,
+        prompt: Sequence[int],
         opening: str,
         title: str,
         config: GenerationConfig,
@@ -196,11 +201,12 @@ class Writer:
             generation.cancel()
         reason = generation.finish_reason
         if reason == "cancelled":
-            raise StorygenError("the story was given up before it was finished, as the model is being closed")
+            raise UnavailableError("the story was given up before it was finished, as the model is being closed")
+        head = prompt.index(self.tokenizer.story_id) + 1
         if piece := ending.push(decoder.finish()) + ending.finish(reason == "end"):
             pieces.append(piece)
             yield piece
-        if self.model.window is not None and length + len(tokens) > self.model.window:
+        if self.model.window is not None and len(prompt) + len(tokens) > self.model.window:
             seen = f"the last {self.model.window} tokens"
             notes = (*notes, f"the story is longer than the model can see: at its end it saw {seen} only")
         return Result(
@@ -211,12 +217,14 @@ class Writer:
             seed=config.seed,
             config=config,
             model=self.name,
-            revision=self.artifact.revision,
+            revision=self.revision,
             tokens=tuple(token.id for token in tokens),
             logprobs=tuple(token.logprob for token in tokens),
             notes=notes,
             candidates=tuple(self._candidate(hypothesis, config) for hypothesis in generation.hypotheses),
             explained=tuple(token for token in tokens if token.alternatives),
+            explained_opening=generation.explained_prompt[head - 1 :],
+            prompt_tokens=len(prompt),
             seconds=generation.seconds,
             seconds_to_first_token=generation.seconds_to_first_token,
         )

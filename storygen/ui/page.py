@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import gradio as gr
 
 from storygen.arena.battle import Arena
+from storygen.ui.api import build_api
 from storygen.ui.compare import build_compare_tab
 from storygen.ui.write import build_write_tab
 from storygen.writer import Writer
@@ -21,4 +22,5 @@ def build_page(writers: Mapping[str, Writer], arena: Arena) -> gr.Blocks:
             build_write_tab(writers)
         with gr.Tab("Compare", id="compare-tab"):
             build_compare_tab(arena)
+        build_api(writers)
     return page

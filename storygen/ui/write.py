@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from storygen.config import MAX_OPENING, MAX_TITLE
 from storygen.decoding.engine import MAX_ROWS
 from storygen.errors import StorygenError
 from storygen.ui.events import QUIET, warn
@@ -13,8 +14,6 @@ from storygen.ui.settings import build_settings, config_of
 from storygen.ui.stream import paced
 from storygen.writer import Result, Writer
 
-MAX_TITLE, MAX_OPENING = 500, 20_000
-"""Characters that the boxes take; more would be cut to what the model can see anyway."""
 SHOW_STORY = "() => document.querySelector('#story').scrollIntoView({block: 'nearest'})"
 """On a phone the story is below the settings."""
 ENDINGS = {
@@ -33,13 +32,14 @@ def write_story(
     writer = writers[model]
     stream = writer.stream(opening or "", title or "", config_of(*settings))
     try:
-        yield from ((text, "Writing ...") for text in paced(_growing(stream, stream.opening)))
+        yield from ((text, "Writing ...") for text in paced(growing(stream, stream.opening)))
     finally:
         stream.close()
     yield stream.result.story, describe(stream.result)
 
 
-def _growing(pieces: Iterator[str], text: str) -> Iterator[str]:
+def growing(pieces: Iterator[str], text: str) -> Iterator[str]:
+    """The text so far, after each piece."""
     for piece in pieces:
         text += piece
         yield text
@@ -47,7 +47,7 @@ def _growing(pieces: Iterator[str], text: str) -> Iterator[str]:
 
 def describe(result: Result) -> str:
     """The status line under a finished story."""
-    speed = f"{len(result.tokens)} tokens in {result.seconds:.1f} s"
+    speed = f"{len(result.logprobs)} tokens in {result.seconds:.1f} s"
     parts = [ENDINGS[result.finish_reason].capitalize(), f"seed {result.seed}", speed, *result.notes]
     return plain(" · ".join(parts))
 
