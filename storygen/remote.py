@@ -278,9 +278,9 @@ def _message(status: int, content: bytes) -> str:
 
 
 def _message_in(answer: Any) -> str:
-    """OpenAI's error message, or vLLM's older form of it, in one line."""
-    error = answer.get("error", answer)
-    message = error.get("message") if isinstance(error, dict) else error
+    """The error message in one line: OpenAI's form, or those of other servers, where it is at the top."""
+    error = answer.get("error") or answer
+    message = (error.get("message") or error.get("detail")) if isinstance(error, dict) else error
     return " ".join(str(message).split())[:300]
 
 

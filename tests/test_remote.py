@@ -226,6 +226,7 @@ def test_what_an_export_elsewhere_cannot_do_is_refused(settings, message):
         (lambda _, to: to.reply(503, b'{"error": {"message": "busy"}}'), r"did not answer: busy \(503\)"),
         (lambda _, to: to.reply(500, b"<html>Traceback"), "did not answer: status 500"),
         (lambda _, to: to.reply(400, b'{"message": "too long"}'), r"refused the request: too long \(400\)"),
+        (lambda _, to: to.reply(422, b'{"detail": "unknown: top_k"}'), r"refused the request: unknown: top_k \(422\)"),
         (lambda _, to: to.connection.close(), "cannot be reached: "),
     ],
 )

@@ -37,8 +37,8 @@ def create_app(writers: Mapping[str, Writer], config: ServerConfig, page: Any = 
     app = fastapi_offline.FastAPIOffline(
         title="storygen", version=storygen.__version__, description=ABOUT, redoc_url=None
     )
-    app.state.desk, app.state.at_end = Desk(config.request_seconds), []
-    desk = app.state.desk
+    desk = Desk(config.request_seconds)
+    app.state.desk, app.state.at_end = desk, []
     metrics = Metrics(writers)
     keys = read_keys(config.keys) if config.keys else None
     client = client_of(keys)
@@ -120,4 +120,4 @@ def mount_page(app: FastAPI, page: Any, keys: Mapping[str, str] | None) -> None:
         mcp_server=False if keys else None,  # it asks for no password
     )  # fmt: skip
     [mounted] = [route.app for route in app.routes if isinstance(route, Mount) and not route.path]
-    app.state.at_end.append(mounted.stop_event.set)  # open pages hold connections that would end by themselves never
+    app.state.at_end.append(mounted.stop_event.set)  # open pages hold connections that never end by themselves

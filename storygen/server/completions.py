@@ -38,7 +38,7 @@ def orders_of(asked: Asked, writer: Writer) -> list[Order]:
     tokens = len(asked.openings) * number * config.rows * config.max_new_tokens
     if tokens > MAX_ROW_TOKENS:
         raise StorygenError(f"prompts x n x beams x max_tokens is {tokens}; it may be {MAX_ROW_TOKENS} at most")
-    explain = bool(asked.logprobs) or (asked.logprobs is not None and bool(asked.echo))
+    explain = asked.logprobs is not None and (asked.logprobs > 0 or bool(asked.echo))
     configs = [config.replace(seed=(config.seed + each) % MAX_SEED) for each in range(number)]
     return [Order(writer, text, asked.title, each, explain) for text in asked.openings for each in configs]
 

@@ -40,6 +40,8 @@ class JSONFormatter(logging.Formatter):
 
 
 def _short(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_short(each) for each in value]
     return value[:LONGEST] if isinstance(value, str) else value
 
 

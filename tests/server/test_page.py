@@ -1,6 +1,7 @@
 """The page and its API on the server's port."""
 
 import json
+import re
 
 import pytest
 from gradio_client import Client
@@ -32,6 +33,9 @@ def test_page_api_and_v1_share_a_port(paged):
     assert headers["X-Frame-Options"] == "DENY"
     assert client_of(paged).models.list().data
     assert fetch(paged, "GET", "/readyz")[2] == b"ok"
+    routes = re.findall('storygen_requests_total{route="([^"]+)"', fetch(paged, "GET", "/metrics")[2].decode())
+    assert {"page", "/v1/models", "/readyz"} <= set(routes)
+    assert all(route == "page" or not route.startswith("/gradio") for route in routes)
 
 
 def test_a_typed_endpoint_for_programs(paged, writers):

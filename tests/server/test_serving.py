@@ -1,5 +1,6 @@
 """What a server does around the stories: ends, limits, keys, headers, the log."""
 
+import asyncio
 import json
 import re
 import socket
@@ -9,7 +10,9 @@ import urllib.parse
 import openai
 import pytest
 
+from storygen.server.guard import Guard
 from storygen.server.keys import add_key
+from storygen.server.metrics import Metrics
 from tests.server.conftest import OPEN, client_of, connect, fetch, post, serving, wait_until
 
 
@@ -66,9 +69,10 @@ def test_a_full_line_asks_to_come_again(gate):
     gate.engine.max_waiting = 1
     with serving({"gate": gate}) as server:
         connections = [connect(server) for _ in range(2)]
-        for number, connection in enumerate(connections):
+        in_turn = (lambda: gate.engine.active_rows == 1, lambda: gate.engine.waiting == 1)
+        for connection, is_there in zip(connections, in_turn, strict=True):
             connection.request("POST", "/v1/completions", '{"max_tokens": 3}', {"Content-Type": "application/json"})
-            wait_until(lambda number=number: gate.engine.active_rows + gate.engine.waiting == number + 1)
+            wait_until(is_there)
         status, headers, content = post(server, {"prompt": ["a", "b"], "max_tokens": 3})
         assert (status, headers["Retry-After"]) == (503, "1")
         assert error_in(content)["message"] == "1 requests are waiting already; try again in a moment"
@@ -171,11 +175,29 @@ def test_a_slow_body_is_told_so(writers):
 
 def test_a_slow_head_timer_spares_a_connection_in_use(gate):
     """A story may take longer than a head."""
-    with serving({"gate": gate}, OPEN.replace(body_seconds=0.1)) as server:
+    with serving({"gate": gate}, OPEN.replace(body_seconds=0.5)) as server:
         stream = client_of(server).completions.create(model="gate", prompt="", max_tokens=2, stream=True)
-        time.sleep(0.5)
+        time.sleep(1.3)
         gate.model.let(10)
         assert [chunk.choices[0].finish_reason for chunk in stream][-1] == "length"
+
+
+def test_a_reader_who_stops_reading_is_not_waited_for(log):
+    """The answer would be held, and a connection, until the client goes."""
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def never(_):
+        await asyncio.Event().wait()
+
+    async def receive():
+        return {"type": "http.request", "body": b""}
+
+    guard = Guard(app, OPEN.replace(request_seconds=0.1), Metrics({}))
+    scope = {"type": "http", "method": "GET", "path": "/v1/models", "headers": [], "app": app}
+    asyncio.run(asyncio.wait_for(guard(scope, receive, never), 5))
+    assert [line["event"] for line in log.first(2)] == ["a request failed", "request"]
 
 
 def test_a_minute_has_so_many_requests(writers):
@@ -291,5 +313,7 @@ def test_the_log_has_a_line_for_each_request_and_no_prompt(server, log):
 def test_the_log_has_prompts_if_asked(writers, log):
     with serving(writers, OPEN.replace(log_prompts=True)) as server:
         text = json.loads(post(server, {"prompt": "the prompt", "title": "a\nb"})[2])["choices"][0]["text"]
-    [line] = log.first(1)
+        post(server, {"prompt": "x" * 20_000})
+    [line, long] = log.first(2)
+    assert len(long["prompts"][0]) == 2000
     assert (line["prompts"], line["title"], line["texts"]) == (["the prompt"], "a\nb", [text])
