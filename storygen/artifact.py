@@ -31,6 +31,8 @@ BEST = "best"
 """Folder of a training run's best model so far; the model goes by the name of the run."""
 TIED = "head.weight"
 """Not stored when it is the embedding matrix."""
+MAX_JSON = 100_000_000
+"""Bytes of a JSON file; a larger one is no model's, and would be read into memory as a whole."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,9 @@ def load(path_or_repo: str | Path, revision: str | None = None) -> Artifact:
     if not isinstance(path_or_repo, (str, Path)):
         raise StorygenError(f"a model is named by a folder or a Hub repository, not by {type(path_or_repo).__name__}")
     directory, revision = locate(path_or_repo, revision)
+    for path in (directory / name for name in (CONFIG, TOKENIZER, TRAINING)):
+        if path.exists() and path.stat().st_size > MAX_JSON:
+            raise StorygenError(f"{path} has {path.stat().st_size:,} bytes; at most {MAX_JSON:,} are read")
     model = _load_model(directory)
     tokenizer = load_tokenizer(directory / TOKENIZER)
     if tokenizer.vocab_size != model.config.vocab_size:

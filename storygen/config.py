@@ -231,6 +231,8 @@ STRATEGIES: dict[str, tuple[str, ...]] = {
 MODIFIERS = ("repetition_penalty", "no_repeat_ngram", "min_new_tokens", "stop", "full_sentence")
 MAX_ROW_TOKENS = 8000
 """Most tokens that one request may make the model write, counted over all its beams."""
+MAX_TITLE, MAX_OPENING = 500, 20_000
+"""Characters that the page and the API take; more would be cut to what the model can see anyway."""
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,13 @@ from storygen.config import GenerationConfig
 from storygen.decoding import Engine, Generation, Hypothesis, Token
 from storygen.decoding.stepper import STEPPER, single_threaded
 from storygen.endings import Ending
-from storygen.errors import StorygenError
+from storygen.errors import StorygenError, UnavailableError
 from storygen.models.compiled import compile_step
 from storygen.models.transformer import Transformer
 from storygen.tokenizers import StreamDecoder
+
+SAMPLE = "Once upon a time there was a girl who lived at the edge of a wood, and every day she went to the well."
+"""Text by which a tokenizer's characters per token are measured."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,12 @@ class Result:
     """All that a beam search has finished, best first; the first is the text."""
     explained: tuple[Token, ...] = ()
     """The tokens with entropy and alternatives, if that was asked for; not of a beam search, nor those it was given."""
+    explained_opening: tuple[Token, ...] = ()
+    """The same of the tokens of the opening that the model has read."""
+    prompt_tokens: int = 0
+    """How many tokens the model has read before it wrote: title, opening, and what frames them."""
+    written_bytes: int = field(default=0, compare=False)
+    """Of all that was written, what was cut off the text included: what the log-probabilities belong to."""
     seconds: float = field(default=0.0, compare=False)
     """From the request to the last token, waiting for other requests included."""
     seconds_to_first_token: float = field(default=0.0, compare=False)
@@ -60,7 +69,7 @@ class Result:
     @property
     def tokens_per_second(self) -> float:
         """How fast it was written."""
-        return len(self.tokens) / self.seconds if self.seconds else 0.0
+        return len(self.logprobs) / self.seconds if self.seconds else 0.0
 
     @property
     def story(self) -> str:
@@ -71,7 +80,7 @@ class Result:
 class StoryStream:
     """An iterator over pieces of text; `result` is there once it is exhausted, `close()` stops early."""
 
-    def __init__(self, pieces: Iterator[str], opening: str, cancel: Callable[[], None]) -> None:
+    def __init__(self, pieces: Iterator[str], opening: str, cancel: Callable[[], None] = lambda: None) -> None:
         self._pieces, self._cancel = pieces, cancel
         self.opening = opening
         """What the pieces continue."""
@@ -99,6 +108,7 @@ class Writer:
     def __init__(self, loaded: artifact.Artifact) -> None:
         self.artifact = loaded
         self.model, self.tokenizer, self.name = loaded.model, loaded.tokenizer, loaded.name
+        self.revision = loaded.revision
         self.engine = Engine(self.model, self.tokenizer.end_id)
 
     def generate(
@@ -126,7 +136,7 @@ class Writer:
         A piece is empty while the request waits for its turn, a character is incomplete, text is held back that may
         have to be cut, or beam search still looks for its story. The story goes on after the tokens of `written`,
         which count, in text, length and settings, as if it had come upon them itself; only the scores of beams are
-        those of what follows. Raises StorygenError if too many requests wait.
+        those of what follows. Raises UnavailableError if too many requests wait.
         """
         for name, value in (("opening", opening), ("title", title)):
             if not isinstance(value, str):
@@ -148,8 +158,19 @@ class Writer:
             min_new_tokens=max(0, config.min_new_tokens - len(known)),
         )
         generation = self.engine.submit([*prompt, *known], rest, self._stops_at(config.stop, known), explain)
-        pieces = self._write(generation, written, len(prompt), opening, title, config, tuple(notes))
+        pieces = self._write(generation, written, prompt, opening, title, config, tuple(notes))
         return StoryStream(pieces, opening, generation.cancel)
+
+    @property
+    def characters_per_token(self) -> float:
+        """How many characters of plain English its tokens have."""
+        return len(SAMPLE) / len(self.tokenizer.encode(SAMPLE))
+
+    @property
+    def has_capitals(self) -> bool:
+        """Whether it can write other than small letters."""
+        texts = (token.decode("utf-8", "ignore") for token in self.tokenizer.token_bytes)
+        return any(text != text.lower() for text in texts)
 
     @property
     def is_busy(self) -> bool:
@@ -200,7 +221,7 @@ class Writer:
         self,
         generation: Generation,
         written: Sequence[Token],
-        length: int,
+        prompt: Sequence[int],
         opening: str,
         title: str,
         config: GenerationConfig,
@@ -221,11 +242,12 @@ class Writer:
             generation.cancel()
         reason = generation.finish_reason
         if reason == "cancelled":
-            raise StorygenError("the story was given up before it was finished, as the model is being closed")
+            raise UnavailableError("the story was given up before it was finished, as the model is being closed")
+        head = prompt.index(self.tokenizer.story_id) + 1
         if piece := ending.push(decoder.finish()) + ending.finish(reason == "end"):
             pieces.append(piece)
             yield piece
-        if self.model.window is not None and length + len(tokens) > self.model.window:
+        if self.model.window is not None and len(prompt) + len(tokens) > self.model.window:
             seen = f"the last {self.model.window} tokens"
             notes = (*notes, f"the story is longer than the model can see: at its end it saw {seen} only")
         return Result(
@@ -236,12 +258,15 @@ class Writer:
             seed=config.seed,
             config=config,
             model=self.name,
-            revision=self.artifact.revision,
+            revision=self.revision,
             tokens=tuple(token.id for token in tokens),
             logprobs=tuple(token.logprob for token in tokens),
             notes=notes,
             candidates=tuple(self._candidate(hypothesis, written, config) for hypothesis in generation.hypotheses),
             explained=tuple(token for token in tokens if token.alternatives),
+            explained_opening=generation.explained_prompt[head - 1 :],
+            prompt_tokens=len(prompt),
+            written_bytes=len(self.tokenizer.decode(token.id for token in tokens).encode()),
             seconds=generation.seconds,
             seconds_to_first_token=generation.seconds_to_first_token,
         )

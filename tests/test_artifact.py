@@ -1,4 +1,5 @@
 import json
+import resource
 import shutil
 
 import pytest
@@ -80,6 +81,39 @@ def test_a_config_that_does_not_fit_names_file_and_field(folder, changes, messag
 def test_a_config_without_architecture(folder):
     (folder / "config.json").write_text("{}")
     with pytest.raises(StorygenError, match=r"config\.json has no field 'architecture'"):
+        storygen.load(folder)
+
+
+def test_a_config_that_asks_for_too_much_allocates_nothing(folder):
+    """A few bytes of JSON must not take all memory: 260 GB of embeddings, which the file of weights does not have."""
+    edit_config(folder, vocab_size=1_000_000, hidden_size=65_536, num_heads=1)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(StorygenError, match=r"'embedding\.weight' is \[400, 32\], .* asks for \[1000000, 65536\]"):
+        storygen.load(folder)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+
+
+def test_weights_whose_header_lies_about_their_size(folder):
+    """The header says a million rows, the file has 400: the library must not be asked to read them."""
+    path = folder / "model.safetensors"
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["embedding.weight"]["shape"] = [1_000_000, 32]
+    lying = json.dumps(header).encode()
+    path.write_bytes(len(lying).to_bytes(8, "little") + lying + content[8 + length :])
+    with pytest.raises(StorygenError, match=r"model\.safetensors is not a readable safetensors file"):
+        storygen.load(folder)
+    path.write_bytes((1 << 62).to_bytes(8, "little") + content[8:])
+    with pytest.raises(StorygenError, match=r"model\.safetensors is not a readable safetensors file"):
+        storygen.load(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "training.json"])
+def test_a_huge_json_file_is_not_read(folder, name):
+    with (folder / name).open("r+b") as file:
+        file.truncate(2**40)  # of holes: a terabyte that takes no room
+    with pytest.raises(StorygenError, match=f"{name} has 1,099,511,627,776 bytes; at most"):
         storygen.load(folder)
 
 

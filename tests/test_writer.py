@@ -3,6 +3,7 @@ import sys
 import time
 
 import pytest
+import torch
 
 import storygen
 from storygen.config import STRATEGIES
@@ -95,7 +96,7 @@ def test_odd_openings(writer, opening):
 def test_beam_search_can_be_given_up_while_it_searches(writer):
     """One uninterruptible search would hold the model for all others after Stop."""
     stream = writer.stream(config=CONFIG.replace(strategy="beam", max_new_tokens=2000, min_new_tokens=2000))
-    assert [next(stream) for _ in range(5)] == [""] * 5
+    assert [next(stream) for _ in range(2)] == [""] * 2
     stream.close()
     assert list(stream) == []
 
@@ -163,6 +164,22 @@ def test_a_result_can_explain_each_token(writer):
         assert len(token.alternatives) == 5
         assert token.alternatives[0][1] >= logprob - 1e-6
         assert token.entropy > 0
+
+
+def test_the_opening_can_be_explained_too(writer):
+    """How likely each of its tokens was after what stands before it; the title is not asked about."""
+    text = "Once upon a time"
+    result = writer.generate(text, title="The Fox", config=CONFIG, explain=True)
+    tokens, _ = writer.prompt_tokens(text, "The Fox")
+    assert [token.id for token in result.explained_opening] == writer.tokenizer.encode(text)
+    logits, _ = writer.model(torch.tensor([tokens[:-1]]))
+    likely = logits[0].log_softmax(-1).gather(1, torch.tensor(tokens[1:])[:, None])[:, 0].tolist()
+    assert [token.logprob for token in result.explained_opening] == pytest.approx(
+        likely[-len(result.explained_opening) :], abs=1e-4
+    )
+    assert all(len(token.alternatives) == 5 for token in result.explained_opening)
+    assert result.prompt_tokens == len(tokens)
+    assert writer.generate(config=CONFIG, explain=True).explained_opening == ()
 
 
 def test_a_result_tells_how_fast_it_was(writer):

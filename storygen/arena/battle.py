@@ -231,7 +231,7 @@ class Arena:
         return lambda: draw_pair(entrants, lambda each: form.get(self._entrant(each), (0, 0.0)), self._rng)
 
     def _entrant(self, contestant: Contestant) -> Entrant:
-        return Entrant(contestant.model, self.writers[contestant.model].artifact.revision, contestant.decoding)
+        return Entrant(contestant.model, self.writers[contestant.model].revision, contestant.decoding)
 
     def _write(self, prompt: Prompt, draw: Callable[[], tuple[Contestant, Contestant]]) -> Match:
         for _ in range(TRIES):

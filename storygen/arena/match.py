@@ -10,13 +10,10 @@ from storygen.arena.surface import cut, surface
 from storygen.config import MAX_ROW_TOKENS, GenerationConfig, field_of
 from storygen.endings import SENTENCE_END
 from storygen.errors import StorygenError
-from storygen.tokenizers import Tokenizer
 from storygen.writer import Result, StoryStream, Writer
 
 MAX_PROMPT = 500
 """Characters of a title or an opening."""
-SAMPLE = "Once upon a time there was a girl who lived at the edge of a wood, and every day she went to the well."
-"""Text by which a tokenizer's characters per token are measured."""
 
 
 class Unfit(StorygenError):
@@ -91,7 +88,7 @@ def write_match(
     writers: Mapping[str, Writer], prompt: Prompt, pair: tuple[Contestant, Contestant], characters: int
 ) -> Match:
     """Has both sides write, at the same time; Unfit if the two stories can't be compared."""
-    lower = any(not _has_capitals(writers[side.model].tokenizer) for side in pair)
+    lower = any(not writers[side.model].has_capitals for side in pair)
     streams: list[StoryStream] = []
     try:
         streams += (_start(writers[side.model], prompt, side, characters) for side in pair)
@@ -99,17 +96,14 @@ def write_match(
     finally:
         for stream in streams:
             stream.close()
-    sides = tuple(
-        _side(writers[side.model], side, stream.result, characters, lower)
-        for side, stream in zip(pair, streams, strict=True)
-    )
+    sides = tuple(_side(side, stream.result, characters, lower) for side, stream in zip(pair, streams, strict=True))
     if sides[0].text == sides[1].text:
         raise Unfit("both wrote the same story")
     return Match(prompt, sides)
 
 
 def _start(writer: Writer, prompt: Prompt, contestant: Contestant, characters: int) -> StoryStream:
-    tokens = round(characters * len(writer.tokenizer.encode(SAMPLE)) / len(SAMPLE))
+    tokens = round(characters / writer.characters_per_token)
     most = min(MAX_ROW_TOKENS // contestant.config.rows, field_of(GenerationConfig, "max_new_tokens").metadata["high"])
     config = contestant.config.replace(max_new_tokens=min(tokens, most), full_sentence=True)
     return writer.stream(prompt.opening, prompt.title, config)
@@ -121,18 +115,13 @@ def _exhaust(streams: list[StoryStream]) -> None:
         streams = [stream for stream in streams if next(stream, None) is not None]
 
 
-def _side(writer: Writer, contestant: Contestant, result: Result, characters: int, lower: bool) -> Side:
+def _side(contestant: Contestant, result: Result, characters: int, lower: bool) -> Side:
     text = surface(result.story, lower)
     shown = cut(text, characters + len(result.opening))
     is_whole = result.finish_reason == "end" or SENTENCE_END.search(shown[len(result.opening) :])
     if not result.text.strip() or not shown or not is_whole or result.finish_reason == "exhausted":
         raise Unfit(f"{contestant} wrote nothing that can be compared")
-    return Side(contestant, shown, result, len(writer.tokenizer.decode(result.tokens).encode()))
-
-
-def _has_capitals(tokenizer: Tokenizer) -> bool:
-    texts = (token.decode("utf-8", "ignore") for token in tokenizer.token_bytes)
-    return any(text != text.lower() for text in texts)
+    return Side(contestant, shown, result, result.written_bytes)
 
 
 def in_step(texts: tuple[str, str], steps: int = 15) -> Iterator[tuple[str, str]]:

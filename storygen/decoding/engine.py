@@ -16,7 +16,7 @@ from storygen.decoding.modifiers import is_modified, modify
 from storygen.decoding.request import Generation, Request, Token
 from storygen.decoding.sampling import choose
 from storygen.decoding.stepper import STEPPER
-from storygen.errors import StorygenError
+from storygen.errors import StorygenError, UnavailableError
 from storygen.models import LanguageModel, State
 
 MAX_ROWS, MAX_WAITING = 16, 64
@@ -55,8 +55,8 @@ class Engine:
         """Asks for a continuation of the prompt, at least one token.
 
         `is_over` looks at the tokens written so far, after each, and may end the sequence (finish reason `stop`). With
-        `explain` each token carries the entropy and the likeliest alternatives. Raises StorygenError if the engine is
-        closed or too many requests wait already, or if the request can never fit.
+        `explain` each token carries the entropy and the likeliest alternatives, the prompt's too. Raises StorygenError
+        if the request can never fit, UnavailableError if the engine is closed or too many requests wait already.
         """
         budget = config.max_new_tokens
         if self.model.max_positions is not None:
@@ -71,10 +71,10 @@ class Engine:
             request.search = BeamSearch(request.prompt, self.end_id, config, budget, is_over)
         with STEPPER.changed:
             if self._closed:
-                raise StorygenError("the engine is closed; nothing more can be written with it")
+                raise UnavailableError("the engine is closed; nothing more can be written with it")
             self._drop_cancelled()
             if len(self._waiting) >= self.max_waiting:
-                raise StorygenError(f"{len(self._waiting)} requests are waiting already; try again in a moment")
+                raise UnavailableError(f"{len(self._waiting)} requests are waiting already; try again in a moment")
             STEPPER.wake(self)
             self._waiting.append(request)
         return Generation(request)
@@ -115,7 +115,8 @@ class Engine:
                 self._state = self._logits = None
                 return
             self._state = self._state.select(rows)
-            self._logits, self._state = self._read([[token] for token in tokens], self._state)
+            logits, self._state = self._read([[token] for token in tokens], self._state)
+            self._logits = _last(logits)
         except Exception as error:  # of the model itself, which concerns all that are in the batch
             for request in self._active:
                 request.fail(error)
@@ -129,10 +130,9 @@ class Engine:
             self._active, self._state, self._logits = [], None, None
 
     def _read(self, tokens: list[list[int]], state: State | None) -> tuple[Tensor, State]:
-        """What the model says after these tokens (rows, time): logits (rows, vocab) on the CPU."""
+        """What the model says after each of these tokens (rows, time): logits (rows, time, vocab)."""
         device = next(self.model.parameters()).device
-        logits, state = self.model(torch.tensor(tokens, device=device), state)
-        return logits[:, -1].float().cpu(), state
+        return self.model(torch.tensor(tokens, device=device), state)
 
     def _admit(self) -> None:
         """Reads the prompt of the next request in line if there is room; one a step, so that the others go on."""
@@ -143,7 +143,11 @@ class Engine:
                 return
             request = self._admitted = self._waiting.popleft()
         try:
-            logits, state = self._read([request.prompt], None)
+            read, state = self._read([request.prompt], None)
+            if request.explain:
+                logprobs = read[0, :-1].float().cpu().log_softmax(dim=-1)
+                request.explained_prompt = _explained(request.prompt[1:], logprobs)
+            logits = _last(read)
             if self._active:
                 logits, state = torch.cat((self._logits, logits)), self._state.join(state)
             self._logits, self._state = logits, state
@@ -204,7 +208,7 @@ class Engine:
                 if token < 0:
                     request.finish("exhausted")
                 elif request.explain:
-                    request.write(_explained(token, logprobs[row]))
+                    request.write(*_explained([token], logprobs[row : row + 1]))
                 else:
                     request.write(Token(token, logprob))
             except Exception as error:
@@ -212,9 +216,15 @@ class Engine:
         return dict(zip(requests, chosen, strict=True))
 
 
-def _explained(token: int, logprobs: Tensor) -> Token:
-    """A token with what else there was to choose from, by the model's log-probabilities (vocab,)."""
-    best = logprobs.topk(min(ALTERNATIVES, len(logprobs)))
-    entropy = -(logprobs.exp() * logprobs).nan_to_num(0.0).sum()
-    alternatives = tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
-    return Token(token, float(logprobs[token]), float(entropy), alternatives)
+def _last(logits: Tensor) -> Tensor:
+    """What the model says after the last token of each row: (rows, vocab) on the CPU."""
+    return logits[:, -1].float().cpu()
+
+
+def _explained(tokens: Sequence[int], logprobs: Tensor) -> tuple[Token, ...]:
+    """Tokens with what else there was to choose from, by the model's log-probabilities (tokens, vocab) for each."""
+    best = logprobs.topk(min(ALTERNATIVES, logprobs.shape[1]))
+    entropies = -(logprobs.exp() * logprobs).nan_to_num(0.0).sum(dim=1)
+    chosen = logprobs.gather(1, torch.tensor(tokens, dtype=torch.long)[:, None])[:, 0]
+    told = zip(tokens, chosen.tolist(), entropies.tolist(), best.indices.tolist(), best.values.tolist(), strict=True)
+    return tuple(Token(*first, tuple(zip(ids, values, strict=True))) for *first, ids, values in told)

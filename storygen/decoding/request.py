@@ -72,6 +72,11 @@ class Generation:
         return self._request.finish_reason
 
     @property
+    def explained_prompt(self) -> tuple[Token, ...]:
+        """The tokens of the prompt, but for the first, which nothing precedes; only if it was to be explained."""
+        return self._request.explained_prompt
+
+    @property
     def hypotheses(self) -> list[Hypothesis]:
         """What a beam search has found, best first; empty for other strategies."""
         return self._request.search.finished if self._request.search else []
@@ -94,6 +99,8 @@ class Request:
         self.prompt, self.config, self.budget, self.end_id = prompt, config, budget, end_id
         self.is_over: Callable[[Sequence[int]], bool] | None = None
         self.explain = False
+        self.explained_prompt: tuple[Token, ...] = ()
+        """The prompt's tokens after the first, if it is to be explained."""
         self.search: BeamSearch | None = None
         self.numbers = random_numbers(config.seeded().seed)
         self.rows = 1

@@ -6,6 +6,7 @@ import gradio as gr
 
 from storygen.arena.battle import Arena
 from storygen.ui import announce, compare, how, keys, write
+from storygen.ui.api import build_api
 from storygen.ui.leaderboard import build_leaderboard_tab
 from storygen.ui.markdown import plain
 from storygen.ui.rater import build_rater
@@ -31,16 +32,20 @@ def build_page(writers: Mapping[str, Writer], arena: Arena, notes: Sequence[str]
         )
         build_notes(notes)
         rater = build_rater(page, arena)
+        here = {name: writer for name, writer in writers.items() if isinstance(writer, Writer)}  # can be looked into
         with gr.Tab("Write", id="write-tab"):
             written = write.build_write_tab(page, writers, arena, rater)
-        with gr.Tab("Why this word", id="why-tab") as why:
-            build_why_tab(writers, written, why)
+        if here:
+            with gr.Tab("Why this word", id="why-tab") as why:
+                build_why_tab(here, written, why)
         with gr.Tab("Compare", id="compare-tab"):
             compare.build_compare_tab(arena, rater)
         with gr.Tab("Leaderboard", id="leaderboard-tab") as leaderboard:
             build_leaderboard_tab(arena, rater, leaderboard, page)
-        with gr.Tab("How it works", id="how-tab") as lesson:
-            how.build_how_tab(writers, lesson)
+        if here:
+            with gr.Tab("How it works", id="how-tab") as lesson:
+                how.build_how_tab(here, lesson)
+        build_api(writers)
     return page
 
 

@@ -88,7 +88,8 @@ def build_why_tab(writers: Mapping[str, Writer], written: gr.State, tab: gr.Tab)
         if pen.writes:
             return tuple(gr.skip() for _ in (*outputs, *boxes))
         try:
-            if result is not None and result.tokens and (view is None or view.branches.root != result):
+            is_known = result is not None and result.tokens and result.model in writers  # another runs elsewhere
+            if is_known and (view is None or view.branches.root != result):
                 view = view_of(writers[result.model], Branches.of(result))
         except StorygenError as error:
             warn(error)

@@ -8,6 +8,7 @@ import gradio as gr
 
 from storygen.arena.battle import Arena
 from storygen.arena.suggestions import SUGGESTIONS
+from storygen.config import MAX_OPENING, MAX_TITLE
 from storygen.decoding.engine import MAX_ROWS
 from storygen.errors import StorygenError
 from storygen.models.transformer import Transformer
@@ -20,8 +21,6 @@ from storygen.ui.stars import build_stars
 from storygen.ui.stream import Pen, paced
 from storygen.writer import Result, Writer
 
-MAX_TITLE, MAX_OPENING = 500, 20_000
-"""Characters that the boxes take; more would be cut to what the model can see anyway."""
 KEPT = 12
 """Drafts, and steps back, that a visit keeps."""
 SHOW_STORY = "() => document.querySelector('#story').scrollIntoView({block: 'nearest'})"
@@ -56,13 +55,14 @@ def write_story(
     """The story so far and, at the end, the result, a few times a second. Settings are as `config_of` takes them."""
     stream = writers[model].stream(opening or "", title or "", config_of(*settings))
     try:
-        yield from ((text, None) for text in paced(_growing(stream, stream.opening)))
+        yield from ((text, None) for text in paced(growing(stream, stream.opening)))
     finally:
         stream.close()
     yield stream.result.story, stream.result
 
 
-def _growing(pieces: Iterator[str], text: str) -> Iterator[str]:
+def growing(pieces: Iterator[str], text: str) -> Iterator[str]:
+    """The text so far, after each piece."""
     for piece in pieces:
         text += piece
         yield text
@@ -70,6 +70,8 @@ def _growing(pieces: Iterator[str], text: str) -> Iterator[str]:
 
 def describe_model(writer: Writer) -> str:
     """A sentence on the model for visitors."""
+    if not isinstance(writer, Writer):
+        return "A model that runs on another machine."
     size = f"{writer.model.num_parameters / 1e6:.1f} million weights"
     if isinstance(writer.model, Transformer):
         return f"A Transformer, {size}: for each word it looks back at the last {writer.model.window} tokens at once."
@@ -214,7 +216,7 @@ def build_write_tab(page: gr.Blocks, writers: Mapping[str, Writer], arena: Arena
                 return [False, *unchanged]
             if link.model not in writers:
                 raise StorygenError(f"the link asks for the model {link.model!r}, which this page does not have")
-            revision = writers[link.model].artifact.revision
+            revision = writers[link.model].revision
             note = (
                 ""
                 if link.revision in ("", revision)

@@ -1,7 +1,6 @@
 import json
 import random
 import time
-from types import SimpleNamespace
 
 import pytest
 
@@ -35,7 +34,7 @@ class Told:
 
 class Idle:
     is_busy = False
-    artifact = SimpleNamespace(revision="r1")
+    revision = "r1"
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import pytest
 import storygen
 from storygen.arena.contestants import CATALOGUE, Contestant, describe_decoding, load_catalogue
 from storygen.arena.draw import draw_pair
-from storygen.arena.match import Match, Prompt, Unfit, _has_capitals, in_step, write_match
+from storygen.arena.match import Match, Prompt, Unfit, in_step, write_match
 from storygen.arena.surface import cut, surface
 from storygen.config import GenerationConfig
 from storygen.errors import StorygenError
-from storygen.tokenizers import train_tokenizer
+from storygen.writer import Writer
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +27,8 @@ def written(writers, monkeypatch, text, reason="end", pair=PAIR, characters=300)
     originals = {name: writer._write for name, writer in writers.items()}
 
     def write(name):
-        def instead(generation, length, opening, title, config, notes):
-            pieces = originals[name](generation, length, opening, title, config, notes)
+        def instead(*asked):
+            pieces = originals[name](*asked)
             while True:
                 try:
                     next(pieces)
@@ -87,7 +87,7 @@ def test_what_cannot_be_compared_is_no_match(writers, monkeypatch, text, reason)
 def test_a_model_without_capitals_is_not_known_by_them(writers, monkeypatch):
     """The char model writes small ASCII letters: beside it the other side must look the same."""
     lstm = writers["lstm"].tokenizer
-    monkeypatch.setattr("storygen.arena.match._has_capitals", lambda tokenizer: tokenizer is not lstm)
+    monkeypatch.setattr(Writer, "has_capitals", property(lambda self: self.tokenizer is not lstm))
     lower, bo = "one day Anna met Zoë. “hm,” she said.", "Bo SAT."
     match = written(writers, monkeypatch, lambda name: lower if name == "lstm" else bo)
     assert [side.text for side in match.sides] == ["Bo sat.", 'One day anna met zoe. "Hm," she said.']
@@ -237,6 +237,9 @@ def test_who_has_few_votes_and_who_is_close_meets_more_often():
     assert met[frozenset("ac")] > 0
 
 
-def test_small_letters_are_known_by_the_vocabulary(tokenizer, tales):
-    assert _has_capitals(tokenizer)
-    assert not _has_capitals(train_tokenizer("char", tales[:5]))
+def test_what_a_writer_knows_of_its_letters(writers):
+    """A char model has 900 tokens for what others have in 250, and no capitals."""
+    char = storygen.load("checkpoints/char-lstm")
+    assert (char.has_capitals, char.characters_per_token) == (False, 1)
+    assert writers["lstm"].has_capitals
+    assert 1.5 < writers["lstm"].characters_per_token < 6
