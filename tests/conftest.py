@@ -19,6 +19,9 @@ from storygen.tokenizers import train_tokenizer
 from tests.hub import WRITE, HubStandIn
 from train import prepare
 
+if os.environ.get("PYTEST_XDIST_WORKER"):
+    torch.set_num_threads(1)  # each worker has a core
+
 LOCAL = ("127.0.0.1", "::1", "localhost", "0.0.0.0", "")
 
 
