@@ -38,8 +38,6 @@ from train import compare_tokenizers
 
 CLEANING, PACKING = "cleaning-settings.json", "packing-settings.json"
 PACKED = "packed"
-SHARD_CHARACTERS = 50_000_000
-"""Characters of a shard of clean stories: what is lost at most when work is interrupted."""
 WORTH_PROCESSES = 10_000_000
 """Bytes of input from which starting processes is worth it."""
 
@@ -56,7 +54,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         CleanConfig.from_dict(settings_in(arguments, CleanConfig)),
         FilterConfig.from_dict(settings_in(arguments, FilterConfig)),
         DedupeConfig.from_dict(settings_in(arguments, DedupeConfig)),
-        SHARD_CHARACTERS,
     )
     inputs = _inputs(arguments)
     if arguments.only_shard:
@@ -194,7 +191,9 @@ def _part(arguments: argparse.Namespace, inputs: list[Input]) -> tuple[list[Inpu
     valid = [
         dataclasses.replace(each, split="known" if number else "valid") for each in inputs if each.split == "valid"
     ]
-    train = [each for each in inputs if each.split == "train"][number::of]
+    asked = [each for each in inputs if each.split == "train"]
+    train = [each.part(number, of) for each in asked if each.part]
+    train += [each for each in asked if not each.part][number::of]
     if not train:
         raise StorygenError(
             f"part {number} of {of} has nothing to do; divide into fewer parts, or the input into more files"
@@ -264,7 +263,9 @@ def _parser() -> Parser:
     parser.add_argument("--overwrite", action="store_true", help="replace --out if it exists")
     parser.add_argument("--reuse-tokenizer", type=Path, metavar="FILE", help="a tokenizer.json instead of training one")
     parser.add_argument(
-        "--only-shard", metavar="I/N", help="prepare part I, from 0, of N parts of the input files; then `merge` them"
+        "--only-shard",
+        metavar="I/N",
+        help="prepare part I, from 0, of N: every N-th input file, and that part of a Hub dataset; then `merge` them",
     )
     parser.add_argument("--workers", type=int, help="processes (default: one for each core; 0: all in one)")
     for config in (PackConfig, CleanConfig, FilterConfig, DedupeConfig):
