@@ -9,7 +9,6 @@ import contextlib
 import itertools
 import json
 import os
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -23,7 +22,6 @@ from storygen.data.filters import FilterConfig, Filters
 from storygen.data.processes import BATCH_CHARACTERS, in_batches, mapped
 from storygen.data.story import ReadReport, Story
 from storygen.data.words import Words
-from storygen.errors import StorygenError
 from storygen.folders import UNFINISHED
 
 STATE = "cleaning.json"
@@ -201,11 +199,7 @@ def clean_all(
     if state.finished:
         return state
     reports = [ReadReport(source.name) for source in inputs]
-    with (
-        mapped(Cleaner(config), workers) as cleaned,
-        _told_what_broke(),
-        contextlib.closing(_Shards(work, config, state)) as shards,
-    ):
+    with mapped(Cleaner(config), workers) as cleaned, contextlib.closing(_Shards(work, config, state)) as shards:
         for number, stories in cleaned(_batches(inputs, reports, state.input, state.stories)):
             _pass_inputs(state, reports[:number])
             for story in stories:
@@ -292,10 +286,11 @@ class _Shards:
 
     def close(self) -> None:
         """Gives up what is not finished."""
-        if self._file is not None:
-            self._file.close()
         if self._seen is not None:
             self._seen.close()
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # what could not be written before can't be now
+                self._file.close()
 
     def _open_seen(self) -> SeenStories | None:
         if self._config.duplicates == "keep":
@@ -310,12 +305,3 @@ def _load_state(work: Path) -> State:
     values = read_json(work / STATE)
     state = State(**{**values, "counts": Counts.from_dict(values["counts"])})
     return state if all((work / name).exists() for name in state.shards) else State()  # half removed: begin anew
-
-
-@contextlib.contextmanager
-def _told_what_broke() -> Iterator[None]:
-    """Turns what a full disk does to the database in the block into a StorygenError."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise StorygenError(f"the database of the stories seen cannot be used: {error}") from None

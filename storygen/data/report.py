@@ -11,12 +11,12 @@ FILE = "report.md"
 PICTURE = "lengths.png"
 MEANING = {
     "empty": "nothing was left",
-    "short": "fewer words than min_words",
-    "long": "more words than max_words",
-    "letters": "too small a share of letters",
+    "short": "fewer words than --min-words",
+    "long": "more words than --max-words",
+    "letters": "a share of letters below --min-letters",
     "banned": "a banned word or phrase",
-    "language": "another language",
-    "repetition": "lines or runs of words repeat (Gopher rules)",
+    "language": "another than --language",
+    "repetition": "lines or runs of words repeat (Gopher rules, --max-repetition)",
     "duplicate": "has come before",
     "in validation": "is a validation story, or nearly",
 }

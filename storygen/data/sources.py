@@ -115,7 +115,7 @@ def file_inputs(paths: list[Path], times: int, split: str, columns: Columns | No
             try:
                 yield from read_file(path, report, columns or Columns())
             except StorygenError as error:
-                report.skip(0, str(error))
+                report.skip(0, str(error).removeprefix(f"{path} "))
 
         return Input(path.name, stories, times, split, path, (columns or Columns()).to_json())
 

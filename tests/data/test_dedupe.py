@@ -102,6 +102,23 @@ def test_near_copies_of_long_texts_are_found(seen):
     assert find(seen, story(77, count=400) + " " + story(2, count=5000)) == "2"
 
 
+def test_how_many_near_copies_are_found(seen):
+    """The shares that docs/data.md states: by signature and bands together, with the usual threshold."""
+    found = {0.7: [], 0.8: [], 0.9: []}
+    for number in range(400):
+        text, copy = story(number), changed(story(number), 0.004 * (number % 20), seed=number)
+        exact = jaccard(text, copy)
+        for share, among in found.items():
+            if abs(exact - share) < 0.03:
+                add(seen, str(number), text)
+                among.append(find(seen, copy) == str(number))
+    shares = {share: np.mean(among) for share, among in found.items()}
+    assert min(map(len, found.values())) > 30
+    assert shares[0.9] > 0.9
+    assert 0.3 < shares[0.8] < 0.7
+    assert shares[0.7] < 0.2
+
+
 def test_a_copy_of_a_later_story_that_is_like_an_earlier_one(seen):
     """Both share bands with the copy; only the second is near enough."""
     first = story(1, count=1000)

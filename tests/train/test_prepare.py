@@ -2,6 +2,7 @@ import functools
 import gzip
 import itertools
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -257,6 +258,21 @@ def test_another_tokenizer_keeps_the_cleaning_and_packs_anew(tmp_path, few, monk
     assert (tmp_path / "x.unfinished" / "clean-00000.jsonl").stat().st_mtime_ns == cleaned
     prepare.main(["--input", str(few), "--out", str(out), "--vocab-size", "500"])
     assert load_tokenizer(out / "tokenizer.json").vocab_size == 500
+
+
+@pytest.mark.parametrize("room", [30_000, 120_000])
+def test_a_disk_that_fills_is_one_line_and_the_work_goes_on(tmp_path, few, room):
+    """The system does not say which file it was, nor did we."""
+    command = ["--input", str(few), "--out", str(tmp_path / "x"), "--vocab-size", "400"]
+    limit, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, most))  # of a file; a small disk would need to be root
+    try:
+        with pytest.raises(StorygenError, match=r"x\.unfinished .*; what is finished is kept"):
+            prepare.main(command)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
+    prepare.main(command)
+    assert manifest_of(tmp_path / "x")["cleaning"]["kept"] == 150
 
 
 def test_work_that_was_half_removed_is_begun_anew(tmp_path, few, monkeypatch):
