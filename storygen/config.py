@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from storygen.errors import StorygenError
+from storygen.folders import write_whole
 
 
 def option(
@@ -107,8 +108,8 @@ def read_json(path: Path) -> Any:
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Writes plain JSON values to a file, indented."""
-    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    """Writes plain JSON values to a file, indented; never half of them."""
+    write_whole(path, json.dumps(values, indent=2) + "\n")
 
 
 def _refuse_unknown(cls: type[Config], names: Iterable[str]) -> None:

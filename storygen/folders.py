@@ -51,6 +51,13 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Writes a text file aside and puts it in its place: however it is cut, the old one or the new one is there."""
+    work = path.with_name(path.name + UNFINISHED)
+    work.write_text(text, encoding="utf-8")
+    work.replace(path)
+
+
 def clear(folder: Path) -> None:
     """Empties a folder, but for the lock that is held on it."""
     for path in folder.iterdir():

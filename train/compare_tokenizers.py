@@ -12,9 +12,9 @@ from tqdm import tqdm
 from storygen.cli import Parser
 from storygen.data.clean_corpus import Input
 from storygen.data.clean_text import clean
-from storygen.data.pack_corpus import Sample
 from storygen.data.sources import divide
 from storygen.data.story import ReadReport
+from storygen.data.survey import Sample
 from storygen.errors import StorygenError
 from storygen.tokenizers import KINDS, train_tokenizer
 from storygen.tokenizers.figures import measure_tokenizer

@@ -9,13 +9,16 @@ one corpus of parts that --only-shard has made.
 """
 
 import argparse
+import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import os
 import shutil
+import sqlite3
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +31,7 @@ from storygen.data.filters import FilterConfig
 from storygen.data.merge import merge_parts, part_folder
 from storygen.data.pack_corpus import PackConfig, pack_all
 from storygen.data.report import FILE as REPORT
-from storygen.data.report import write_report
+from storygen.data.report import MEANING, write_report
 from storygen.data.shards import write_manifest
 from storygen.data.sources import KINDS, divide
 from storygen.errors import StorygenError
@@ -38,8 +41,9 @@ from train import compare_tokenizers
 
 CLEANING, PACKING = "cleaning-settings.json", "packing-settings.json"
 PACKED = "packed"
-SHARD_CHARACTERS = 50_000_000
-"""Characters of a shard of clean stories: what is lost at most when work is interrupted."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+SHOWN = 10
+"""Files of which the summary tells what could not be read; the report tells it of all."""
 WORTH_PROCESSES = 10_000_000
 """Bytes of input from which starting processes is worth it."""
 
@@ -56,7 +60,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         CleanConfig.from_dict(settings_in(arguments, CleanConfig)),
         FilterConfig.from_dict(settings_in(arguments, FilterConfig)),
         DedupeConfig.from_dict(settings_in(arguments, DedupeConfig)),
-        SHARD_CHARACTERS,
     )
     inputs = _inputs(arguments)
     if arguments.only_shard:
@@ -67,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     out = output_folder(arguments.out, arguments.overwrite, ("manifest.json",), [i.path for i in inputs if i.path])
     _check_tokenizer(config, arguments.reuse_tokenizer)
     work = out.with_name(out.name + UNFINISHED)
-    with locked(work):
+    with locked(work), _told_when_full(work):
         _begin(work, _identity(inputs, cleaning), {"pack": config.to_dict(), "reuse": _hash(arguments.reuse_tokenizer)})
         manifest = _prepare(inputs, work, config, cleaning, arguments.reuse_tokenizer, _workers(arguments, inputs))
         if out.exists():
@@ -77,6 +80,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         work.rename(done)
         shutil.rmtree(done)
     _print_summary(arguments.out, manifest)
+
+
+@contextlib.contextmanager
+def _told_when_full(work: Path) -> Iterator[None]:
+    """Turns what a full disk does to the block into a StorygenError: a file that is open doesn't tell its name."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StorygenError(f"the database in {work} cannot be used: {error}; what is finished is kept") from None
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise StorygenError(f"{work} cannot be written: {error.strerror}; what is finished is kept") from None
 
 
 def _prepare(
@@ -112,7 +128,7 @@ def _counts(counts: Counts) -> dict[str, Any]:
 def _nothing(state: State) -> str:
     """Why there is no story, in one line."""
     reasons = [example for report in state.reports for example in report["examples"][:1]][:3]
-    reasons += [f"{count:,} dropped as {rule}" for rule, count in state.counts.dropped.most_common(3)]
+    reasons += [f"{count:,} dropped as {rule} ({MEANING[rule]})" for rule, count in state.counts.dropped.most_common(3)]
     return "no usable story in " + ", ".join(dict.fromkeys(r["file"] for r in state.reports)) + "".join(
         f"; {reason}" for reason in reasons
     )  # fmt: skip
@@ -194,7 +210,9 @@ def _part(arguments: argparse.Namespace, inputs: list[Input]) -> tuple[list[Inpu
     valid = [
         dataclasses.replace(each, split="known" if number else "valid") for each in inputs if each.split == "valid"
     ]
-    train = [each for each in inputs if each.split == "train"][number::of]
+    asked = [each for each in inputs if each.split == "train"]
+    train = [each.part(number, of) for each in asked if each.part]
+    train += [each for each in asked if not each.part][number::of]
     if not train:
         raise StorygenError(
             f"part {number} of {of} has nothing to do; divide into fewer parts, or the input into more files"
@@ -226,11 +244,12 @@ def _workers(arguments: argparse.Namespace, inputs: list[Input]) -> int:
 
 
 def _print_summary(out: Path, manifest: dict[str, Any]) -> None:
-    for report in manifest["files"]:
-        if report["skipped"] or report["repaired"]:
-            counts = ", ".join(f"{report[key]:,} {key}" for key in ("skipped", "repaired") if report[key])
-            print(f"{report['file']}: {report['stories']:,} stories read, {counts}")
-            print("".join(f"  {example}\n" for example in report["examples"]), end="")
+    troubled = [report for report in manifest["files"] if report["skipped"] or report["repaired"]]
+    for report in troubled[:SHOWN]:
+        counts = ", ".join(f"{report[key]:,} {key}" for key in ("skipped", "repaired") if report[key])
+        print(f"{report['file']}: {report['stories']:,} stories read, {counts}\n  {report['examples'][0]}")
+    if len(troubled) > SHOWN:
+        print(f"... and {len(troubled) - SHOWN} more files with something skipped or repaired; see {REPORT}")
     counts = manifest.get("cleaning", {"dropped": {}})
     if counts["dropped"]:
         print(
@@ -264,7 +283,9 @@ def _parser() -> Parser:
     parser.add_argument("--overwrite", action="store_true", help="replace --out if it exists")
     parser.add_argument("--reuse-tokenizer", type=Path, metavar="FILE", help="a tokenizer.json instead of training one")
     parser.add_argument(
-        "--only-shard", metavar="I/N", help="prepare part I, from 0, of N parts of the input files; then `merge` them"
+        "--only-shard",
+        metavar="I/N",
+        help="prepare part I, from 0, of N: every N-th input file, and that part of a Hub dataset; then `merge` them",
     )
     parser.add_argument("--workers", type=int, help="processes (default: one for each core; 0: all in one)")
     for config in (PackConfig, CleanConfig, FilterConfig, DedupeConfig):

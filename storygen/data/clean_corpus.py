@@ -9,32 +9,24 @@ import contextlib
 import itertools
 import json
 import os
-import sqlite3
-import threading
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import Any, TypeVar
-
-import numpy as np
+from typing import Any, NamedTuple, TextIO
 
 from storygen.config import Config, option, read_json, write_json
 from storygen.data.clean_text import CleanConfig, clean
-from storygen.data.dedupe import SeenStories, exact_key, signature, words_of
+from storygen.data.dedupe import SeenStories, exact_signature, signature
 from storygen.data.filters import FilterConfig, Filters
+from storygen.data.processes import BATCH_CHARACTERS, in_batches, mapped
 from storygen.data.story import ReadReport, Story
-from storygen.errors import StorygenError
+from storygen.data.words import Words
+from storygen.folders import UNFINISHED
 
 STATE = "cleaning.json"
 SEEN = "seen.db"
-BATCH_CHARACTERS = 100_000
-"""Characters of text that are cleaned together."""
 EXAMPLES = 3
-In, Out = TypeVar("In"), TypeVar("Out")
 
 
 @dataclass(frozen=True)
@@ -55,6 +47,7 @@ class CleaningConfig:
     filter: FilterConfig = field(default_factory=FilterConfig)
     dedupe: DedupeConfig = field(default_factory=DedupeConfig)
     shard_characters: int = 50_000_000
+    """Of a shard of clean stories: what is lost at most when work is interrupted."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +63,8 @@ class Input:
     """The file, if it is one."""
     settings: str = ""
     """What else decides which stories come out."""
+    part: "Callable[[int, int], Input] | None" = None
+    """Gives part i of n of it, if it can be divided."""
 
 
 @dataclass
@@ -87,12 +82,12 @@ class Counts:
     words: Counter[int] = field(default_factory=Counter)
     """Kept stories by the power of two below their number of words."""
 
-    def drop(self, rule: str, text: str) -> None:
-        """Counts a dropped story."""
+    def drop(self, rule: str, line: str) -> None:
+        """Counts a dropped story, of which this is the line."""
         self.dropped[rule] += 1
         examples = self.examples.setdefault(rule, [])
         if len(examples) < EXAMPLES:
-            examples.append(" ".join(text[:300].split())[:160])
+            examples.append(" ".join(Clean.from_line(line).story.text[:300].split())[:160])
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values. (`dataclasses.asdict` makes counters of pairs out of counters.)"""
@@ -123,60 +118,74 @@ class State:
 
 
 @dataclass(frozen=True)
-class Cleaned:
-    """What a process makes of a story."""
+class Clean:
+    """What a line of a shard of clean stories tells."""
 
     story: Story
+    times: int
+    split: str
+
+    def to_line(self) -> str:
+        """As JSON."""
+        return json.dumps({**vars(self.story), "times": self.times, "split": self.split}) + "\n"
+
+    @classmethod
+    def from_line(cls, line: str) -> "Clean":
+        """What `to_line` made."""
+        values = json.loads(line)
+        times, split = values.pop("times"), values.pop("split")
+        return cls(Story(**values), times, split)
+
+
+def read_clean(path: Path) -> Iterator[Clean]:
+    """The stories of a shard that `clean_all` wrote."""
+    with path.open(encoding="utf-8") as lines:
+        yield from map(Clean.from_line, lines)
+
+
+class Cleaned(NamedTuple):
+    """What a process makes of a story; no more than the one that decides needs, as it has to be sent."""
+
+    line: str
+    """Of the shard."""
+    characters: int
+    words: int
     reason: str
     """Why it is dropped, "" if it is kept."""
-    changed: tuple[str, ...]
-    key: bytes = b""
-    signed: np.ndarray | None = None
+    changed: list[str]
+    """The cleaning steps that made another text of it."""
+    signed: bytes = b""
+    """What copies are told by."""
+
+
+class Batch(NamedTuple):
+    """Stories of one input, with its number."""
+
+    input: int
+    times: int
+    split: str
+    stories: list[Story]
 
 
 class Cleaner:
-    """Cleans and judges single stories; what a process needs of the settings."""
+    """Cleans and judges single stories; what a process needs."""
 
     def __init__(self, config: CleaningConfig) -> None:
         self._config, self._filters = config, Filters(config.filter)
 
-    def __call__(self, stories: list[Story]) -> list[Cleaned]:
-        return [self._one(story) for story in stories]
+    def __call__(self, batch: Batch) -> tuple[int, list[Cleaned]]:
+        """What becomes of the stories, with the number of their input."""
+        return batch.input, [self._one(story, batch.times, batch.split) for story in batch.stories]
 
-    def _one(self, story: Story) -> Cleaned:
-        config, changed = self._config, Counter[str]()
+    def _one(self, story: Story, times: int, split: str) -> Cleaned:
+        config, changed = self._config, []
         text = clean(story.text, config.clean, changed)
         head = (clean(part, config.clean) for part in (story.title, story.prompt))
-        story = Story(text, *head, source=story.source)
-        reason = self._filters.reason(text) if text else "empty"
-        if reason == "empty" or config.dedupe.duplicates == "keep":
-            return Cleaned(story, reason, tuple(changed))
-        words = words_of(text)
-        signed = signature(words) if config.dedupe.duplicates == "near" else None
-        return Cleaned(story, reason, tuple(changed), exact_key(words), signed)
-
-
-_cleaner: Cleaner
-
-
-def exit_with_parent() -> None:
-    """Ends this process when the one that started it is gone, however that was."""
-
-    def wait() -> None:
-        parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-def _start(config: CleaningConfig) -> None:
-    global _cleaner
-    exit_with_parent()
-    _cleaner = Cleaner(config)
-
-
-def _clean(stories: list[Story]) -> list[Cleaned]:
-    return _cleaner(stories)
+        line = Clean(Story(text, *head, source=story.source), times, split).to_line()
+        words = Words(text)
+        reason = self._filters.reason(text, words) if text else "empty"
+        sign = {"near": signature, "exact": exact_signature, "keep": lambda words: b""}[config.dedupe.duplicates]
+        return Cleaned(line, len(text), len(words), reason, changed, sign(words))
 
 
 def clean_all(
@@ -189,25 +198,35 @@ def clean_all(
     state = _load_state(work)
     if state.finished:
         return state
-    with (
-        told_what_broke(),
-        _processes(config, workers) as run,
-        contextlib.closing(_Shards(work, config, state)) as shards,
-    ):
-        for number in range(state.input, len(inputs)):
-            source, report = inputs[number], ReadReport(inputs[number].name)
-            stories = itertools.islice(source.stories(report), state.stories, None)
-            for cleaned in run(_batches(stories)):
-                for each in cleaned:
-                    shards.add(each, source)
-                progress(sum(len(each.story.text) for each in cleaned))
-                if shards.size >= config.shard_characters:
-                    shards.finish()
-            state.reports.append(asdict(report))
-            state.input, state.stories = number + 1, 0
+    reports = [ReadReport(source.name) for source in inputs]
+    with mapped(Cleaner(config), workers) as cleaned, contextlib.closing(_Shards(work, config, state)) as shards:
+        for number, stories in cleaned(_batches(inputs, reports, state.input, state.stories)):
+            _pass_inputs(state, reports[:number])
+            for story in stories:
+                shards.add(story, inputs[number].split)
+            progress(sum(story.characters for story in stories))
+            if shards.size >= config.shard_characters:
+                shards.finish()
+        _pass_inputs(state, reports)
         state.finished = True
         shards.finish()
     return state
+
+
+def _batches(inputs: list[Input], reports: list[ReadReport], first: int, done: int) -> Iterator[Batch]:
+    """What is to be cleaned together, from input `first` on, of which so many stories are done."""
+    for number in range(first, len(inputs)):
+        source = inputs[number]
+        stories = itertools.islice(source.stories(reports[number]), done if number == first else 0, None)
+        for batch in in_batches(stories, lambda story: len(story.text), BATCH_CHARACTERS):
+            yield Batch(number, source.times, source.split, batch)
+
+
+def _pass_inputs(state: State, reports: list[ReadReport]) -> None:
+    """Notes in the state that the inputs of these reports have been read."""
+    for report in reports[state.input :]:
+        state.reports.append(asdict(report))
+        state.input, state.stories = state.input + 1, 0
 
 
 class _Shards:
@@ -215,62 +234,68 @@ class _Shards:
 
     def __init__(self, work: Path, config: CleaningConfig, state: State) -> None:
         self._work, self._config, self._state = work, config.dedupe, state
-        self._lines: list[str] = []
+        self._file: TextIO | None = None
         self.size = 0
         """Characters of the stories read for it, kept or not."""
         self._seen = self._open_seen()
 
-    def add(self, each: Cleaned, source: Input) -> None:
+    def add(self, each: Cleaned, split: str) -> None:
         """Keeps the story, or counts why not."""
-        counts, text = self._state.counts, each.story.text
-        self.size += len(text)
+        counts = self._state.counts
+        self.size += each.characters
         self._state.stories += 1
         counts.read += 1
         counts.changed.update(each.changed)
         # All validation stories stay: figures on them must not depend on these settings.
-        is_valid = source.split != "train"
+        is_valid = split != "train"
         reason = each.reason if each.reason == "empty" or not is_valid else ""
-        if not reason and self._seen is not None:
-            name = "" if is_valid else self._seen.find(each.key, each.signed)
-            reason = {"": "", "train": "duplicate"}.get(name, "in validation")
+        if not reason and not is_valid and self._seen is not None:
+            reason = {"": "", "train": "duplicate"}.get(self._seen.find(each.signed), "in validation")
         if reason:
-            counts.drop(reason, text)
+            counts.drop(reason, each.line)
             return
         if self._seen is not None:
-            self._seen.add(source.split, each.key, each.signed)
+            self._seen.add(split, each.signed)
             self._state.remembered += 1
-        if source.split == "known":
+        if split == "known":
             return
         counts.kept += 1
-        counts.characters += len(text)
-        counts.words[len(text.split()).bit_length()] += 1
-        self._lines.append(json.dumps({**asdict(each.story), "times": source.times, "split": source.split}))
+        counts.characters += each.characters
+        counts.words[each.words.bit_length()] += 1
+        if self._file is None:
+            self._file = (self._work / (self._name + UNFINISHED)).open("w", encoding="utf-8")
+        self._file.write(each.line)
+
+    @property
+    def _name(self) -> str:
+        return f"clean-{len(self._state.shards):05d}.jsonl"
 
     def finish(self) -> None:
         """Writes the shard, what was seen, and last the state that counts both as done."""
-        if self._lines:
-            name = f"clean-{len(self._state.shards):05d}.jsonl"
-            with (self._work / name).open("w", encoding="utf-8") as file:
-                file.writelines(line + "\n" for line in self._lines)
-                file.flush()
-                os.fsync(file.fileno())
-            self._state.shards.append(name)
+        if self._file is not None:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            (self._work / (self._name + UNFINISHED)).replace(self._work / self._name)
+            self._state.shards.append(self._name)
+            self._file = None
         if self._seen is not None:
             self._seen.commit()
-        unfinished = self._work / (STATE + ".unfinished")
-        write_json(unfinished, {**vars(self._state), "counts": self._state.counts.to_dict()})
-        unfinished.replace(self._work / STATE)
-        self._lines, self.size = [], 0
+        write_json(self._work / STATE, {**vars(self._state), "counts": self._state.counts.to_dict()})
+        self.size = 0
 
     def close(self) -> None:
         """Gives up what is not finished."""
         if self._seen is not None:
             self._seen.close()
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # what could not be written before can't be now
+                self._file.close()
 
     def _open_seen(self) -> SeenStories | None:
         if self._config.duplicates == "keep":
             return None
-        threshold = self._config.similarity if self._config.duplicates == "near" else None
+        threshold = self._config.similarity if self._config.duplicates == "near" else 1.0
         return SeenStories(self._work / SEEN, threshold, keep=self._state.remembered)
 
 
@@ -280,57 +305,3 @@ def _load_state(work: Path) -> State:
     values = read_json(work / STATE)
     state = State(**{**values, "counts": Counts.from_dict(values["counts"])})
     return state if all((work / name).exists() for name in state.shards) else State()  # half removed: begin anew
-
-
-def _batches(stories: Iterable[Story]) -> Iterator[list[Story]]:
-    batch: list[Story] = []
-    size = 0
-    for story in stories:
-        batch.append(story)
-        size += len(story.text)
-        if size >= BATCH_CHARACTERS:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-@contextlib.contextmanager
-def _processes(
-    config: CleaningConfig, workers: int
-) -> Iterator[Callable[[Iterator[list[Story]]], Iterator[list[Cleaned]]]]:
-    """What cleans batches in order, in so many processes."""
-    if not workers:
-        cleaner = Cleaner(config)
-        yield lambda batches: map(cleaner, batches)
-        return
-    with ProcessPoolExecutor(workers, get_context("spawn"), _start, (config,)) as pool:
-        try:
-            yield lambda batches: map_in_order(pool, _clean, batches, 2 * workers)
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def map_in_order(pool: Executor, function: Callable[[In], Out], items: Iterable[In], ahead: int) -> Iterator[Out]:
-    """As `map`, with so many items on their way at most: `Executor.map` would read all of them at once."""
-    waiting: deque[Future[Out]] = deque()
-    for item in items:
-        waiting.append(pool.submit(function, item))
-        if len(waiting) > ahead:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
-
-
-@contextlib.contextmanager
-def told_what_broke() -> Iterator[None]:
-    """Turns what a killed worker or a full disk does to the block into a StorygenError."""
-    try:
-        yield
-    except BrokenProcessPool:
-        raise StorygenError(
-            "a worker process was killed, for want of memory perhaps; give fewer --workers and start again: what is "
-            "finished is kept"
-        ) from None
-    except sqlite3.Error as error:
-        raise StorygenError(f"the database of the stories seen cannot be used: {error}") from None

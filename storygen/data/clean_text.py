@@ -1,8 +1,7 @@
-"""Cleaning of one text, in steps of a fixed order. Each can be turned off, and counts the texts that it changed."""
+"""Cleaning of one text, in steps of a fixed order. Each can be turned off, and tells whether it made a difference."""
 
 import itertools
 import re
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -115,9 +114,11 @@ def unwrap(text: str) -> str:
 
 
 def _unwrap_paragraph(paragraph: str) -> str:
+    if "\n" not in paragraph:
+        return paragraph
     lines = [line.strip() for line in paragraph.split("\n")]
     width = max(map(len, lines))
-    if len(lines) < 2 or not _NARROWEST <= width <= _WIDEST or not all(lines):
+    if not _NARROWEST <= width <= _WIDEST or not all(lines):
         return paragraph
     if all(line[0].isupper() for line in lines):
         return paragraph
@@ -132,7 +133,9 @@ def tidy_spaces(text: str) -> str:
     if "  " in text or "\t" in text or not text.isascii() or "\x0b" in text or "\x0c" in text or "\r" in text:
         text = _SPACES.sub(" ", text)
     text = text.replace(" \n", "\n").replace("\n ", "\n")
-    return _BLANK_LINES.sub("\n\n", text).strip()
+    if "\n\n\n" in text:
+        text = _BLANK_LINES.sub("\n\n", text)
+    return text.strip()
 
 
 STEPS: dict[str, Callable[[str], str]] = {
@@ -160,11 +163,11 @@ class CleanConfig(Config):
     spaces: bool = option(True, "Tidy spaces and empty lines.")
 
 
-def clean(text: str, config: CleanConfig = CleanConfig(), changed: Counter[str] | None = None) -> str:
-    """The text after all steps that are on; `changed` counts each that made a difference."""
+def clean(text: str, config: CleanConfig = CleanConfig(), changed: list[str] | None = None) -> str:
+    """The text after all steps that are on; those that made a difference are added to `changed`."""
     for name, step in STEPS.items():
         if getattr(config, name):
             before, text = text, step(text)
             if changed is not None and text != before:
-                changed[name] += 1
+                changed.append(name)
     return text

@@ -5,116 +5,92 @@ into bands, and two stories that share a band are compared by their whole signat
 database file, so memory does not grow with the corpus.
 """
 
-import functools
 import hashlib
-import re
 import sqlite3
-import zlib
-from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from datasketch import MinHash
+from storygen.data.words import Words
 
 BANDS, ROWS = 12, 4
 """Stories that share half of their runs share a band with probability 0.54, those that share 0.8 with 0.998."""
 SHINGLE = 5
-_FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F)
-_WORD = re.compile(r"[^\W_]+")
+_BLOCK = 8192
+"""Runs that are looked at together: their products stay in the cache."""
+_FACTORS = 2 * np.random.RandomState(1).randint(2**31, size=(BANDS * ROWS, 1), dtype=np.uint32) + np.uint32(1)
+"""Products with an odd number, modulo 2 ** 32, permute the numbers below: each factor is a hash function."""
 
 
-def words_of(text: str) -> list[str]:
-    """The words that stories are compared by: without case and marks."""
-    return _WORD.findall(text.lower())
+def shingles(words: Words) -> np.ndarray:
+    """A number, uint32, for each run of five words; of fewer words for the whole."""
+    runs = words.runs(max(1, min(SHINGLE, len(words))))
+    return (runs >> np.uint64(32)).astype(np.uint32) if len(runs) else np.zeros(1, dtype=np.uint32)
 
 
-def exact_key(words: Sequence[str]) -> bytes:
-    """The same for the same words."""
-    return hashlib.blake2b(" ".join(words).encode(), digest_size=16).digest()
+def signature(words: Words) -> bytes:
+    """The MinHash of a text, BANDS * ROWS uint16: the share of equal ones estimates that of equal shingles.
 
-
-def shingles(words: Sequence[str]) -> np.ndarray:
-    """A number, uint32, for each different run of five words; of fewer words for the whole.
-
-    Hashes of the words, summed with another odd factor for each place.
+    Of each smallest hash the lower half is kept (b-bit MinHash, Li & König 2010): four are one number for SQLite.
     """
-    hashes = np.array([zlib.crc32(word.encode()) for word in words], dtype=np.uint64)
-    length = max(1, min(SHINGLE, len(hashes)))
-    runs = np.zeros(max(1, len(hashes) - length + 1), dtype=np.uint64)
-    if len(hashes):
-        for place in range(length):
-            runs += hashes[place : place + len(runs)] * np.uint64(_FACTORS[place])
-    return np.unique((runs >> np.uint64(32)).astype(np.uint32))
+    runs = shingles(words)
+    lowest = np.full(BANDS * ROWS, 2**32 - 1, dtype=np.uint32)
+    for first in range(0, len(runs), _BLOCK):
+        np.minimum(lowest, (runs[first : first + _BLOCK] * _FACTORS).min(axis=1), out=lowest)
+    return lowest.astype(np.uint16).tobytes()
 
 
-def signature(words: Sequence[str]) -> np.ndarray:
-    """The MinHash of a text, uint32 (BANDS * ROWS,): the share of equal places estimates that of equal shingles."""
-    sketch = _empty().copy()
-    sketch.update_batch(shingles(words).tolist())
-    return sketch.hashvalues.astype(np.uint32)
+def exact_signature(words: Words) -> bytes:
+    """Eight uint16 that are the same for the same words, and else all different."""
+    return hashlib.blake2b(b" ".join(words.list), digest_size=16).digest()
 
 
-@functools.cache
-def _empty() -> "MinHash":
-    """A sketch of nothing; its permutations take as long to draw as a text to sketch."""
-    from datasketch import MinHash  # slow to import
-
-    return MinHash(num_perm=BANDS * ROWS, seed=1, hashfunc=int)
+def similarity(one: bytes, other: bytes) -> float:
+    """The share of equal places in two signatures."""
+    return float(np.mean(np.frombuffer(one, np.uint16) == np.frombuffer(other, np.uint16)))
 
 
 class SeenStories:
     """The stories so far, in a database file."""
 
-    def __init__(self, path: Path, threshold: float | None = 0.8, keep: int = 0) -> None:
+    def __init__(self, path: Path, threshold: float = 0.8, keep: int = 0) -> None:
         """Opens or makes the file; of what is in it, the first `keep` stories are kept.
 
-        `threshold`: the share of equal shingles from which a story is the same as another; None for exact copies only.
+        `threshold`: the share of equal places in the signatures from which a story is the same as another.
         """
         self._threshold = threshold
         self._base = sqlite3.connect(path, isolation_level=None)
         for statement in (
             "PRAGMA synchronous = OFF",  # a process may be killed, but the machine is trusted to stay up
+            "PRAGMA cache_size = -32768",  # kB
             "BEGIN",
             "CREATE TABLE IF NOT EXISTS stories (number INTEGER PRIMARY KEY, name TEXT, signature BLOB)",
-            "CREATE TABLE IF NOT EXISTS exact (key BLOB PRIMARY KEY, number INTEGER) WITHOUT ROWID",
-            "CREATE TABLE IF NOT EXISTS bands (key BLOB, number INTEGER, PRIMARY KEY (key, number)) WITHOUT ROWID",
+            "CREATE TABLE IF NOT EXISTS bands (key INTEGER, number INTEGER, PRIMARY KEY (key, number)) WITHOUT ROWID",
         ):
             self._base.execute(statement)
-        for table in ("stories", "exact", "bands"):
+        for table in ("stories", "bands"):
             self._base.execute(f"DELETE FROM {table} WHERE number > ?", (keep,))
 
     def __len__(self) -> int:
         return self._base.execute("SELECT count(*) FROM stories").fetchone()[0]
 
-    def find(self, key: bytes, signed: np.ndarray | None) -> str:
-        """The name of an earlier story that is the same as the one with this exact key and signature, or ""."""
-        found = self._base.execute(
-            "SELECT name FROM exact JOIN stories USING (number) WHERE key = ?", (key,)
-        ).fetchone()  # fmt: skip
-        if found or signed is None or self._threshold is None:
-            return found[0] if found else ""
-        marks = ",".join("?" * BANDS)
+    def find(self, signed: bytes) -> str:
+        """The name of an earlier story that is the same as the one with this signature, or ""."""
+        bands = _bands(signed)
+        marks = ",".join("?" * len(bands))
         rows = self._base.execute(
-            f"SELECT DISTINCT name, signature FROM bands JOIN stories USING (number) WHERE key IN ({marks})",
-            list(_bands(signed)),
+            f"SELECT name, signature FROM bands JOIN stories USING (number) WHERE key IN ({marks})", bands
         )
         for name, other in rows:
-            if np.mean(np.frombuffer(other, dtype=np.uint32) == signed) >= self._threshold:
+            if similarity(signed, other) >= self._threshold:
                 return name
         return ""
 
-    def add(self, name: str, key: bytes, signed: np.ndarray | None) -> None:
+    def add(self, name: str, signed: bytes) -> None:
         """Remembers a story under a name."""
-        blob = None if signed is None else signed.tobytes()
-        number = self._base.execute("INSERT INTO stories (name, signature) VALUES (?, ?)", (name, blob)).lastrowid
-        self._base.execute("INSERT OR IGNORE INTO exact VALUES (?, ?)", (key, number))
-        if signed is not None:
-            self._base.executemany(
-                "INSERT OR IGNORE INTO bands VALUES (?, ?)", ((band, number) for band in _bands(signed))
-            )
+        inserted = self._base.execute("INSERT INTO stories (name, signature) VALUES (?, ?)", (name, signed))
+        rows = [(band, inserted.lastrowid) for band in _bands(signed)]
+        self._base.executemany("INSERT OR IGNORE INTO bands VALUES (?, ?)", rows)
 
     def commit(self) -> None:
         """Makes what was added last."""
@@ -126,7 +102,6 @@ class SeenStories:
         self._base.close()
 
 
-def _bands(signed: np.ndarray) -> Iterable[bytes]:
-    """A key for each band, the band's number in it."""
-    for number, band in enumerate(signed.reshape(BANDS, ROWS)):
-        yield bytes([number]) + band.tobytes()
+def _bands(signed: bytes) -> list[int]:
+    """A key for each band. Those of different places come from different hashes, so they don't meet."""
+    return memoryview(signed).cast("q").tolist()

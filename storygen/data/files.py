@@ -100,6 +100,8 @@ def read_file(path: Path, report: ReadReport, columns: Columns = NAMES) -> Itera
         for story in READERS[kind](path, columns, report):
             report.stories += 1
             yield story
+        if not report.stories and not report.skipped:
+            report.skip(0, "no story in it")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         report.skip(0, f"compressed data is broken, the rest is lost ({error})")
     except OSError as error:
@@ -136,8 +138,11 @@ def _read_txt(path: Path, columns: Columns, report: ReadReport) -> Iterator[Stor
     held: list[str] = []
     size = 0
     with _open_text(path) as text:
-        for number, line in enumerate(iter(lambda: text.readline(LONGEST_STORY), ""), 1):
-            if len(line) == LONGEST_STORY:
+        number, cut = 0, False
+        while line := text.readline(LONGEST_STORY):
+            begins, cut = not cut, len(line) == LONGEST_STORY and not line.endswith("\n")
+            number += begins
+            if begins and cut:
                 report.repair(number, f"a line of more than {LONGEST_STORY:,} characters was cut")
             ends = line.strip() in SEPARATORS
             if not ends:
@@ -169,6 +174,9 @@ def _read_jsonl(path: Path, columns: Columns, report: ReadReport) -> Iterator[St
                 continue
             try:
                 values = json.loads(line)
+            except json.JSONDecodeError as error:
+                report.skip(number, f"not valid JSON ({error.msg}, character {error.pos + 1})")
+                continue
             except (ValueError, RecursionError) as error:
                 report.skip(number, f"not valid JSON ({error})")
                 continue
@@ -190,9 +198,11 @@ def _read_csv(path: Path, columns: Columns, report: ReadReport) -> Iterator[Stor
     with _open_text(path) as text:
         reader = csv.DictReader(text, delimiter="\t" if ".tsv" in path.name.lower() else ",")
         try:
-            names = reader.fieldnames or []
+            names = reader.fieldnames
         except csv.Error as error:
             report.skip(1, f"not valid CSV ({error})")
+            return
+        if names is None:  # an empty file
             return
         _check_columns(path, columns, names)
         while True:
@@ -234,7 +244,8 @@ def _read_parquet(path: Path, columns: Columns, report: ReadReport) -> Iterator[
 
 def _check_columns(path: Path, columns: Columns, names: Iterable[str]) -> None:
     if columns.text not in names:
-        raise StorygenError(f"{path} has no column {columns.text!r}; it has {', '.join(names) or 'none'}")
+        has = ", ".join(names) or "none"
+        raise StorygenError(f"{path} has no column {columns.text!r}; it has {has}; say which by files:PATH?text=COLUMN")
 
 
 _BY_KIND: dict[str, Callable[[Path, Columns, ReadReport], Iterator[Story]]] = {

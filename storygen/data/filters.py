@@ -1,24 +1,28 @@
 """Which stories are kept: rules that give the reason for dropping one, or nothing."""
 
+import operator
 import re
 import string
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from storygen.config import Config, option
+from storygen.data.words import Words
 from storygen.errors import StorygenError
 
 _READ = 1000
 """Characters from which the language is told."""
 _LETTERS, _SPACES = string.ascii_letters.encode(), string.whitespace.encode() + bytes(range(28, 32))
 _COMMON = "the and to of a in was he she it that his her they said with for had on you"
-_ENGLISH = frozenset(_COMMON.split())
-_SURELY = 0.15
-"""A text of which so many words are the commonest English ones is English: a tenth of the time of asking py3langid."""
+_ENGLISH = frozenset(_COMMON.encode().split())
+_SURELY, _ENOUGH = 0.15, 34
+"""A text of so many words of which such a share are the commonest English ones is English: a tenth of the time of
+asking py3langid.
+"""
 TOP_SHARES = {2: 0.20, 3: 0.18, 4: 0.16}
 """Highest share of the characters that the commonest run of so many words may cover (Rae et al. 2021, table A1)."""
 REPEATED_SHARES = {5: 0.15, 6: 0.14, 7: 0.13, 8: 0.12, 9: 0.11, 10: 0.10}
@@ -48,13 +52,12 @@ class Filters:
     def __init__(self, config: FilterConfig) -> None:
         self.config = config
         self._banned = read_banned(config.banned_words) if config.banned_words else None
-        if config.language:
+        if config.language not in ("", "en"):  # what is known to be known isn't asked for
             _check_language(config.language)
 
-    def reason(self, text: str) -> str:
+    def reason(self, text: str, words: Words) -> str:
         """Why a story is dropped, by the name of the rule, or "" to keep it. The cheap rules come first."""
         config = self.config
-        words = text.split()
         if len(words) < config.min_words:
             return "short"
         if config.max_words is not None and len(words) > config.max_words:
@@ -69,10 +72,10 @@ class Filters:
             return "repetition"
         return ""
 
-    def _is_in_language(self, text: str, words: Sequence[str]) -> bool:
-        if self.config.language == "en":
-            first = words[:200]
-            if sum(word in _ENGLISH for word in first) >= _SURELY * len(first) > 5:
+    def _is_in_language(self, text: str, words: Words) -> bool:
+        if self.config.language == "en" and len(words) >= _ENOUGH:
+            common = sum(filter(None, map(words.counts.get, _ENGLISH)))
+            if common >= _SURELY * len(words):
                 return True
         return language_of(text) == self.config.language
 
@@ -113,41 +116,46 @@ def read_banned(path: str) -> re.Pattern[str] | None:
     return re.compile(rf"(?<!\w)(?:{'|'.join(phrases)})(?!\w)", re.IGNORECASE) if phrases else None
 
 
-def repeats_itself(text: str, words: Sequence[str], times_over: float = 1.0) -> bool:
+def repeats_itself(text: str, words: Words, times_over: float = 1.0) -> bool:
     """Whether lines or runs of words repeat so many times more than the Gopher rules allow (Rae et al. 2021, table A1).
 
     Those were made for web pages; folk tales live on refrains. Lines without a letter, as between scenes, don't count.
     """
-    lines = [line for line in text.split("\n") if any(map(str.isalpha, line))]
-    if len(lines) > 1:
+    lines = [line for line in text.split("\n") if line]
+    if len(set(lines)) < len(lines):
+        lines = [line for line in lines if any(map(str.isalpha, line))]
         again = _repeated(lines)
-        total = sum(map(len, lines))
         most = [share * times_over for share in LINE_SHARES]
-        if len(again) > most[0] * len(lines) or sum(map(len, again)) > most[1] * total:
+        if len(again) > most[0] * len(lines) or sum(map(len, again)) > most[1] * sum(map(len, lines)):
             return True
-    numbers: dict[str, int] = {}
-    word = np.array([numbers.setdefault(word, len(numbers)) for word in words], dtype=np.int64)
-    sizes = np.array(list(map(len, words)), dtype=np.int64)
-    run = word  # for each place the number of the run of words that begins there
-    for length in range(2, max(REPEATED_SHARES) + 1):
-        if len(run) < 2:
+    return _commonest_run_covers_too_much(words, times_over) or _runs_come_again_too_much(words, times_over)
+
+
+def _commonest_run_covers_too_much(words: Words, times_over: float) -> bool:
+    total = sum(map(len, words.list))
+    heaviest = max(map(operator.mul, map(len, words.counts), words.counts.values()), default=0)
+    for length, share in TOP_SHARES.items():
+        most = share * times_over * total
+        if heaviest * length <= most or len(words) < length:  # no run comes more often than a word of it
+            continue
+        _, first, times = np.unique(words.runs(length), return_index=True, return_counts=True)
+        top = times.argmax()
+        if times[top] > 1 and times[top] * words.sizes[first[top] : first[top] + length].sum() > most:
+            return True
+    return False
+
+
+def _runs_come_again_too_much(words: Words, times_over: float) -> bool:
+    for length, share in REPEATED_SHARES.items():
+        runs = words.runs(length)
+        in_order = np.sort(runs)
+        if not (in_order[1:] == in_order[:-1]).any():  # then no longer run comes again either
             return False
-        _, first, run, times = np.unique(
-            run[:-1] * len(numbers) + word[length - 1 :], return_index=True, return_inverse=True, return_counts=True
-        )
-        if times.max() < 2:  # then no longer run comes again either
-            return False
-        if length in TOP_SHARES:
-            top = times.argmax()
-            size = times[top] * sizes[first[top] : first[top] + length].sum()
-            if size > TOP_SHARES[length] * times_over * sizes.sum():
-                return True
-        if length in REPEATED_SHARES:
-            again = np.ones(len(run), dtype=bool)
-            again[first] = False  # the first of each
-            covered = np.convolve(again, np.ones(length)) > 0.5  # the places inside a run that comes again
-            if sizes[covered].sum() > REPEATED_SHARES[length] * times_over * sizes.sum():
-                return True
+        again = np.ones(len(runs), dtype=bool)
+        again[np.unique(runs, return_index=True)[1]] = False  # the first of each
+        covered = np.convolve(again, np.ones(length)) > 0.5  # the words inside a run that comes again
+        if words.sizes[covered].sum() > share * times_over * words.sizes.sum():
+            return True
     return False
 
 

@@ -61,6 +61,8 @@ class HubSource(Config):
     join: int = option(1, "This many rows in a row make one story: for datasets with a sentence a row.", low=1)
     tags: bool = option(False, "Take tags such as [ WP ] off the prompt.")
     detokenise: bool = option(False, "Undo the spaces and marks of tokenised text.")
+    parts: int = option(1, "Divide the data files into so many parts, and read one of them.", low=1)
+    part: int = option(0, "Which of the parts, from 0.", low=0)
 
     def check(self) -> None:
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", self.repo):
@@ -71,6 +73,8 @@ class HubSource(Config):
             self.refuse("tags", "that needs a prompt column")
         if self.join > 1 and (self.title or self.prompt):
             self.refuse("join", "joined rows have neither title nor prompt")
+        if self.part >= self.parts:
+            self.refuse("part", f"with {self.parts} parts it must be at most {self.parts - 1}")
 
     def stories(self, report: ReadReport) -> Iterator[Story]:
         """The stories, in the dataset's order; rows without text go to the report by their number, from 1.
@@ -145,9 +149,12 @@ class HubSource(Config):
         path, config, revision = f"hf://datasets/{self.repo}", self.config or None, self.revision or None
         try:
             with _quiet():
-                return datasets.load_dataset(path, config, split=self.split, revision=revision, streaming=True)
+                dataset = datasets.load_dataset(path, config, split=self.split, revision=revision, streaming=True)
         except Exception as error:  # many kinds, from four libraries
             raise self._refusal(error, "cannot be opened") from None
+        if self.parts > dataset.num_shards:
+            raise StorygenError(f"{self._name} has {dataset.num_shards} data files; they don't make {self.parts} parts")
+        return dataset if self.parts == 1 else dataset.shard(self.parts, self.part, contiguous=False)
 
     def _refusal(self, error: Exception, what: str) -> StorygenError:
         """The error in one line. The library has one class for most failures, so its message must tell them apart."""

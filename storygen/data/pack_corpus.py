@@ -4,34 +4,31 @@ Each shard of clean stories becomes shards of tokens of its own, for each turn t
 are packed in any number of processes, and interrupted work goes on with those that are missing.
 """
 
+import functools
 import hashlib
-import heapq
 import itertools
-import json
-import os
 import random
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from storygen.config import Config, option, read_json, write_json
 from storygen.data.chunk import join_up, sentences
-from storygen.data.clean_corpus import exit_with_parent, map_in_order, told_what_broke
+from storygen.data.clean_corpus import Clean, read_clean
+from storygen.data.processes import BATCH_CHARACTERS, in_batches, mapped
 from storygen.data.prompts import Keywords, draw_continuation, draw_prompt
 from storygen.data.shards import ShardWriter, join_summaries, token_dtype
 from storygen.data.story import Story
+from storygen.data.survey import Split, survey, text_hash
 from storygen.errors import StorygenError
-from storygen.folders import UNFINISHED
-from storygen.tokenizers import KINDS, Tokenizer, load_tokenizer, train_tokenizer, well_formed
+from storygen.folders import write_whole
+from storygen.tokenizers import KINDS, Tokenizer, load_tokenizer, train_tokenizer
 from storygen.tokenizers.figures import measure_tokenizer
 
-FEW_SOURCES = 20
-"""With fewer sources than this, one of them could be most of the text: single stories are split instead."""
-BATCH = 256
-"""Stories that are encoded together."""
+TOKENIZER = "tokenizer.json"
 FIT_STORIES = 200
 """On so many stories the tokenizer's figures are measured."""
 PROMPT_TOKENS = 48
@@ -63,84 +60,12 @@ class PackConfig(Config):
             self.refuse("piece_tokens", "it goes with chunking story only")
 
 
-class Sample:
-    """At most `limit` characters of texts, whatever the corpus: those with the smallest hashes, so a uniform sample."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit, self._size = limit, 0
-        self._heap: list[tuple[int, str]] = []
-
-    def add(self, text: str) -> None:
-        """Offers one text to the sample."""
-        heapq.heappush(self._heap, (-_hash(text), text))
-        self._size += len(text)
-        while self._size > self._limit and len(self._heap) > 1:
-            self._size -= len(heapq.heappop(self._heap)[1])
-
-    @property
-    def texts(self) -> list[str]:
-        """The sampled texts, in an order that does not depend on that of the corpus."""
-        return [text for _, text in sorted(self._heap)]
-
-
-@dataclass(frozen=True)
-class Split:
-    """Which stories are held out, as far as no validation files say it."""
-
-    by_source: bool
-    below: int
-    """Those whose hash is less."""
-
-    def of(self, story: Story) -> str:
-        """The split of a training story."""
-        return "valid" if _hash(story.source if self.by_source else story.text) < self.below else "train"
-
-
-@dataclass(frozen=True)
-class Clean:
-    """A line of a shard of clean stories."""
-
-    story: Story
-    times: int
-    split: str
-
-
-def read_clean(path: Path) -> Iterator[Clean]:
-    """The stories of a shard that `clean_corpus` wrote."""
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            values = json.loads(line)
-            times, split = values.pop("times"), values.pop("split")
-            yield Clean(Story(**values), times, split)
-
-
-def survey(shards: Iterable[Path], config: PackConfig) -> tuple[list[str], Split, int]:
-    """A sample of the training texts, how they are to be split, and how often the most weighted story is packed."""
-    sample, sources, first_source, turns, has_valid = Sample(config.sample_mb * 1_000_000), set[str](), 2**64, 1, False
-    for clean in itertools.chain.from_iterable(map(read_clean, shards)):
-        if clean.split == "valid":
-            has_valid = True
-            continue
-        sample.add(clean.story.text)
-        turns = max(turns, clean.times)
-        first_source = min(first_source, _hash(clean.story.source))
-        if len(sources) < FEW_SOURCES:
-            sources.add(clean.story.source)
-    by_source = len(sources) >= FEW_SOURCES
-    below = 0 if has_valid else int(config.valid_fraction * 2**64)
-    if below and by_source:
-        below = max(below, first_source + 1)  # at least one source
-    return sample.texts, Split(by_source, below), turns
-
-
 def make_tokenizer(texts: list[str], config: PackConfig, reuse: Path | None, out: Path) -> Tokenizer:
     """The tokenizer of the folder, trained or taken from a file, and written there."""
-    path = out / "tokenizer.json"
+    path = out / TOKENIZER
     if not path.exists():
         tokenizer = load_tokenizer(reuse) if reuse else train_tokenizer(config.tokenizer, texts, config.vocab_size)
-        unfinished = path.with_name(path.name + UNFINISHED)
-        tokenizer.save(unfinished)
-        unfinished.replace(path)
+        write_whole(path, tokenizer.to_json())
     return load_tokenizer(path)
 
 
@@ -158,9 +83,8 @@ class Task:
         return f"{self.turn:02d}-{self.number:05d}"
 
 
-@dataclass(frozen=True)
-class Piece:
-    """What becomes one entry of a token shard."""
+class Piece(NamedTuple):
+    """What becomes one entry of a token shard, as text."""
 
     text: str
     prompt: str
@@ -168,48 +92,43 @@ class Piece:
     ends: bool = True
 
 
+class Entry(NamedTuple):
+    """An entry of a token shard."""
+
+    split: str
+    tokens: np.ndarray
+    text_bytes: int
+
+
 class Packer:
-    """Packs tasks; what a process needs."""
+    """Turns lines of clean stories into entries of token shards; what a process needs."""
 
-    def __init__(self, out: Path, keywords: Keywords, split: Split, config: PackConfig) -> None:
-        self._out, self._keywords, self._split, self._config = out, keywords, split, config
-        self._tokenizer = load_tokenizer(out / "tokenizer.json")
+    def __init__(self, tokenizer: Path, keywords: Keywords, split: Split, config: PackConfig) -> None:
+        self._path, self._keywords, self._split, self._config = tokenizer, keywords, split, config
 
-    def __call__(self, task: Task) -> dict[str, Any]:
-        """Writes the shards of a task, unless they are there, and returns their entry in the manifest."""
-        record = self._out / f"{task.name}.json"
-        if record.exists():
-            return read_json(record)
-        writers = {
-            split: ShardWriter(self._out, f"{split}-{task.name}", self._tokenizer.vocab_size) for split in SPLITS
-        }
-        fingerprint = hashlib.sha256()
-        stories = self._stories(task)
-        while batch := list(itertools.islice(stories, BATCH)):
-            pieces = [piece for story, split in batch for piece in self._pieces(story, split, task.turn)]
-            texts = self._tokenizer.encode_batch([piece.text for piece in pieces])
-            prompts = self._tokenizer.encode_batch([piece.prompt for piece in pieces])
-            for piece, text, prompt in zip(pieces, texts, prompts, strict=True):
-                tokens = self._tokenizer.framed(text, prompt)
-                tokens = tokens if piece.ends else tokens[:-1]
-                writers[piece.split].add(tokens, len(piece.text.encode()))
-                fingerprint.update(f"{piece.split} {tokens}".encode())
-        for writer in writers.values():
-            writer.finish()
-        packed = {
-            "fingerprint": fingerprint.hexdigest(),
-            "splits": {split: writer.summary() for split, writer in writers.items()},
-        }
-        unfinished = record.with_suffix(".unfinished")
-        write_json(unfinished, packed)
-        unfinished.replace(record)
-        return packed
+    @functools.cached_property
+    def _tokenizer(self) -> Tokenizer:
+        return load_tokenizer(self._path)
 
-    def _stories(self, task: Task) -> Iterator[tuple[Story, str]]:
-        for clean in read_clean(task.clean):
+    def __call__(self, batch: tuple[int, list[str]]) -> list[Entry]:
+        """The entries that the lines give in one turn of `Task`."""
+        turn, lines = batch
+        stories = self._stories(lines, turn)
+        pieces = [piece for story, split in stories for piece in self._pieces(story, split, turn)]
+        texts = self._tokenizer.encode_batch([piece.text for piece in pieces])
+        prompts = self._tokenizer.encode_batch([piece.prompt for piece in pieces])
+        dtype = token_dtype(self._tokenizer.vocab_size)
+        entries = []
+        for piece, text, prompt in zip(pieces, texts, prompts, strict=True):
+            tokens = np.array(self._tokenizer.framed(text, prompt), dtype=dtype)
+            entries.append(Entry(piece.split, tokens if piece.ends else tokens[:-1], len(piece.text.encode())))
+        return entries
+
+    def _stories(self, lines: Iterable[str], turn: int) -> Iterator[tuple[Story, str]]:
+        for clean in map(Clean.from_line, lines):
             split = clean.split if clean.split == "valid" else self._split.of(clean.story)
             # A story that is held out stays out, however often its file is read.
-            if task.turn == 0 or (split == "train" and clean.times > task.turn):
+            if turn == 0 or (split == "train" and clean.times > turn):
                 yield clean.story, split
 
     def _pieces(self, story: Story, split: str, turn: int) -> Iterator[Piece]:
@@ -234,47 +153,66 @@ class Packer:
             yield Piece(text, prompt, split, ends=number == len(pieces) - 1)
 
     def _draw(self, story: Story, turn: int, number: int = 0) -> random.Random:
-        return random.Random(f"{self._config.seed} {turn} {number} {_hash(story.text)}")
+        return random.Random(f"{self._config.seed} {turn} {number} {text_hash(story.text)}")
 
 
-_packer: Packer
+def pack_task(
+    task: Task,
+    pack: Callable[[Iterable[tuple[int, list[str]]]], Iterable[list[Entry]]],
+    out: Path,
+    vocab_size: int,
+    progress: Callable[[float], None],
+) -> dict[str, Any]:
+    """Writes the shards of a task, unless they are there, and returns their entry in the manifest."""
+    record = out / f"{task.name}.json"
+    if record.exists():
+        progress(task.clean.stat().st_size)
+        return read_json(record)
+    writers = {split: ShardWriter(out, f"{split}-{task.name}", vocab_size) for split in SPLITS}
+    fingerprint = hashlib.sha256()
+    for entry in itertools.chain.from_iterable(pack(_batches(task, progress))):
+        writers[entry.split].add(entry.tokens, entry.text_bytes)
+        fingerprint.update(f"{entry.split} {len(entry.tokens)}".encode() + entry.tokens.tobytes())
+    for writer in writers.values():
+        writer.finish()
+    packed = {
+        "fingerprint": fingerprint.hexdigest(),
+        "splits": {split: writer.summary() for split, writer in writers.items()},
+    }
+    write_json(record, packed)
+    return packed
 
 
-def _start(*settings: Any) -> None:
-    global _packer
-    exit_with_parent()
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one process for each core is enough
-    _packer = Packer(*settings)
-
-
-def _pack(task: Task) -> dict[str, Any]:
-    return _packer(task)
+def _batches(task: Task, progress: Callable[[float], None]) -> Iterator[tuple[int, list[str]]]:
+    with task.clean.open(encoding="utf-8") as lines:
+        for batch in in_batches(lines, len, BATCH_CHARACTERS):
+            yield task.turn, batch
+            progress(sum(map(len, batch)))
 
 
 def pack_all(
-    shards: list[Path], out: Path, config: PackConfig, reuse: Path | None, workers: int, progress: Callable[[int], None]
+    shards: list[Path],
+    out: Path,
+    config: PackConfig,
+    reuse: Path | None,
+    workers: int,
+    progress: Callable[[float], None],
 ) -> dict[str, Any]:
     """Packs the shards of clean stories into the folder and returns what the manifest says of it.
 
     `workers` processes pack; 0 packs in this one. `progress` is told the clean shards' bytes that are done.
     """
-    texts, split, turns = survey(shards, config)
+    texts, split, turns = survey(shards, config.sample_mb * 1_000_000, config.valid_fraction)
     if not texts:
         raise StorygenError("no usable training story was left")
     tokenizer = make_tokenizer(texts, config, reuse, out)
-    keywords = Keywords()
-    for text in texts:
-        keywords.learn(text)
     tasks = [Task(number, turn, clean) for turn in range(turns) for number, clean in enumerate(shards)]
-    settings = (out, keywords, split, config)
-    packed = []
-    if workers:
-        with told_what_broke(), ProcessPoolExecutor(workers, get_context("spawn"), _start, settings) as pool:
-            results: Iterator[dict[str, Any]] = map_in_order(pool, _pack, tasks, 2 * workers)
-            packed = [_told(result, task, progress) for task, result in zip(tasks, results, strict=True)]
-    else:
-        pack = Packer(*settings)
-        packed = [_told(pack(task), task, progress) for task in tasks]
+
+    def part_done(size: float) -> None:
+        progress(size / turns)
+
+    with mapped(Packer(out / TOKENIZER, Keywords(texts), split, config), workers) as pack:
+        packed = [pack_task(task, pack, out, tokenizer.vocab_size, part_done) for task in tasks]
     for task in tasks:
         (out / f"{task.name}.json").unlink()
     splits = {name: join_summaries(part["splits"][name] for part in packed) for name in SPLITS}
@@ -311,12 +249,3 @@ def _fit(tokenizer: Tokenizer, shards: list[Path], split: Split) -> dict[str, fl
         first = itertools.chain.from_iterable(map(read_clean, shards))
         texts = [clean.story.text for clean in itertools.islice(first, FIT_STORIES)]
     return {name: round(value, 5) for name, value in asdict(measure_tokenizer(tokenizer, texts)).items()}
-
-
-def _told(result: dict[str, Any], task: Task, progress: Callable[[int], None]) -> dict[str, Any]:
-    progress(task.clean.stat().st_size)
-    return result
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(well_formed(text).encode(), digest_size=8).digest(), "big")

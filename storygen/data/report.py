@@ -11,12 +11,12 @@ FILE = "report.md"
 PICTURE = "lengths.png"
 MEANING = {
     "empty": "nothing was left",
-    "short": "fewer words than min_words",
-    "long": "more words than max_words",
-    "letters": "too small a share of letters",
+    "short": "fewer words than --min-words",
+    "long": "more words than --max-words",
+    "letters": "a share of letters below --min-letters",
     "banned": "a banned word or phrase",
-    "language": "another language",
-    "repetition": "lines or runs of words repeat (Gopher rules)",
+    "language": "another than --language",
+    "repetition": "lines or runs of words repeat (Gopher rules, --max-repetition)",
     "duplicate": "has come before",
     "in validation": "is a validation story, or nearly",
 }
@@ -71,15 +71,12 @@ def _quoted(text: str) -> str:
 
 
 def _draw_lengths(path: Path, words: Counter[int]) -> None:
-    import matplotlib  # slow to import
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure  # slow to import
 
     sizes = range(min(words, default=0), max(words, default=0) + 1)
-    figure, axes = pyplot.subplots(figsize=(8, 3.5), layout="constrained")
+    figure = Figure(figsize=(8, 3.5), layout="constrained")
+    axes = figure.subplots()
     axes.bar([str(2 ** max(0, size - 1)) for size in sizes], [words[size] for size in sizes], color="tab:blue")
     axes.set_xlabel("words, from this number to the next")
     axes.set_ylabel("stories")
     figure.savefig(path, dpi=100)
-    pyplot.close(figure)

@@ -7,7 +7,10 @@ hub:user/name?split=train&text=story            a dataset on the Hub
 tinystories  writingprompts  bookcorpus         datasets whose columns are known here
 """
 
+import dataclasses
+import difflib
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import parse_qsl
@@ -36,7 +39,7 @@ def parse_source(text: str, split: str = "train") -> list[Input]:
     kind, _, what = head.partition(":")
     settings = dict(parse_qsl(query, keep_blank_values=True))
     if kind not in KINDS:
-        raise StorygenError(f"source {text!r}: {unknown_name('kind of source', kind, KINDS)}")
+        raise StorygenError(f"source {text!r}: no such file, and {unknown_name('kind of source', kind, KINDS)}")
     try:
         if kind == "tales":
             _refuse(settings or what, "the built-in tales take no settings")
@@ -46,34 +49,62 @@ def parse_source(text: str, split: str = "train") -> list[Input]:
             return file_inputs(find_files([what]), times, split, _with_texts(Columns, settings))
         if kind == "gutenberg":
             ids = tuple(number.strip() for number in what.split(",") if number.strip())
-            source: Config = _with_texts(GutenbergSource, {"ids": ids, **settings} if ids else settings)
-        elif kind == "hub":
-            source = _with_texts(HubSource, {"repo": what, **settings})
-        else:
+            source = _with_texts(GutenbergSource, {"ids": ids, **settings} if ids else settings)
+            return [Input(body, source.stories, times, split, settings=source.to_json())]
+        if kind != "hub":
             _refuse(what, f"write {kind}?split=...")
-            source = _with_texts(HubSource, {**DATASETS[kind].to_dict(), **settings})
+            settings = {**DATASETS[kind].to_dict(), **settings}
+        return [_hub_input(body, _with_texts(HubSource, {"repo": what, **settings}), times, split)]
     except StorygenError as error:
         raise StorygenError(f"source {text!r}: {error}") from None
-    return [Input(body, source.stories, times, split, settings=source.to_json())]
+
+
+def _hub_input(name: str, source: HubSource, times: int, split: str) -> Input:
+    def part(number: int, of: int) -> Input:
+        limit = source.limit and max(1, source.limit // of + (number < source.limit % of))
+        return _hub_input(name, source.replace(part=number, parts=of, limit=limit), times, split)
+
+    return Input(name, source.stories, times, split, settings=source.to_json(), part=part)
 
 
 def named_inputs(texts: Iterable[str], split: str) -> list[Input]:
     """The inputs that some words name: sources, or else paths."""
-    inputs = []
-    for text in texts:
-        is_source = re.match(r"\w+", text) and re.match(r"\w+", text).group() in KINDS and not Path(text).exists()
-        inputs += parse_source(text if is_source else f"files:{text}", split)
-    return inputs
+    return [each for text in texts for each in parse_source(text if _is_source(text) else f"files:{text}", split)]
+
+
+def _is_source(text: str) -> bool:
+    """Whether a text that names no file begins with a kind of source, or with what may be meant as one."""
+    word = re.match(r"\w*", text).group()
+    after = text[len(word) : len(word) + 1]
+    if Path(_split_times(text)[0]).exists() or after not in ("", ":", "?", "@"):
+        return False
+    return (after == ":" and len(word) > 1) or bool(difflib.get_close_matches(word, KINDS, n=1))
 
 
 def divide(train: Iterable[str], valid: Iterable[str]) -> tuple[list[Input], list[Input], int]:
-    """Validation and training inputs, and how many files are left out of the training ones for being in both."""
-    asked, held_out = named_inputs(train, "train"), named_inputs(valid, "valid")
-    held_out += [each for each in asked if each.split == "valid"]
+    """Validation and training inputs, and how many files are left out of the training ones for being in both.
+
+    Each file has a name that tells it from the others.
+    """
+    inputs = named_inputs(valid, "valid") + named_inputs(train, "train")
+    names = told_apart({each.path.resolve() for each in inputs if each.path})
+    inputs = [dataclasses.replace(i, name=names[i.path.resolve()]) if i.path else i for i in inputs]
+    asked, held_out = ([each for each in inputs if each.split == split] for split in ("train", "valid"))
     paths = {each.path.resolve() for each in held_out if each.path}
-    asked = [each for each in asked if each.split == "train"]
     kept = [each for each in asked if not (each.path and each.path.resolve() in paths)]
     return held_out, kept, len(asked) - len(kept)
+
+
+def told_apart(paths: Iterable[Path]) -> dict[Path, str]:
+    """For each of some different paths its end, as long as it must be to tell it from the others."""
+    names: dict[Path, str] = {}
+    alike, length = set(paths), 1
+    while alike:
+        ends = {path: Path(*path.parts[-length:]).as_posix() for path in alike}
+        times = Counter(ends.values())
+        names |= ends
+        alike, length = {path for path in alike if times[ends[path]] > 1}, length + 1
+    return names
 
 
 def file_inputs(paths: list[Path], times: int, split: str, columns: Columns | None = None) -> list[Input]:
@@ -84,7 +115,7 @@ def file_inputs(paths: list[Path], times: int, split: str, columns: Columns | No
             try:
                 yield from read_file(path, report, columns or Columns())
             except StorygenError as error:
-                report.skip(0, str(error))
+                report.skip(0, str(error).removeprefix(f"{path} "))
 
         return Input(path.name, stories, times, split, path, (columns or Columns()).to_json())
 

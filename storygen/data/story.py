@@ -30,7 +30,7 @@ class ReadReport:
     """The first few skipped or repaired places, as `file:line: reason`."""
 
     def skip(self, line: int, reason: str) -> None:
-        """Counts a line that could not be used."""
+        """Counts a line that could not be used; line 0 is the file as a whole."""
         self.skipped += 1
         self._remember(line, reason)
 
@@ -41,4 +41,4 @@ class ReadReport:
 
     def _remember(self, line: int, reason: str) -> None:
         if len(self.examples) < 5:
-            self.examples.append(f"{self.file}:{line}: {reason}")
+            self.examples.append(f"{self.file}:{line}: {reason}" if line else f"{self.file}: {reason}")

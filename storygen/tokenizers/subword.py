@@ -12,6 +12,7 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 
 from storygen.errors import StorygenError
 from storygen.tokenizers.base import SPECIAL_TOKENS, Tokenizer, well_formed
+from storygen.tokenizers.word_table import WordTable
 
 SPACE = "\u2581"  # stands for a space inside the pieces of WordPiece and Unigram, as in SentencePiece
 CONTINUES = "##"  # marks a WordPiece piece that continues a word
@@ -31,6 +32,9 @@ class SubwordTokenizer(Tokenizer):
         inner.no_truncation()
         inner.no_padding()
         inner.encode_special_tokens = True  # "<|end|>" typed by a user is seven characters, not the end
+        cuts = inner.pre_tokenizer
+        is_plain = isinstance(cuts, pre_tokenizers.ByteLevel) and cuts.use_regex and not cuts.add_prefix_space
+        self._table = WordTable(self.encode) if self.lossless and is_plain and inner.normalizer is None else None
         pieces = [inner.id_to_token(index) for index in range(inner.get_vocab_size(with_added_tokens=False))]
         super().__init__([_piece_bytes(self.kind, piece) for piece in pieces])
         for token, expected in zip(SPECIAL_TOKENS, (self.prompt_id, self.story_id, self.end_id), strict=True):
@@ -57,6 +61,12 @@ class SubwordTokenizer(Tokenizer):
         return self._inner.encode(well_formed(text), add_special_tokens=False).ids
 
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
+        if self._table is None:
+            return self._encode_batch(texts)
+        others = iter(self._encode_batch([text for text in texts if not text.isascii()]))
+        return [self._table.encode(text) if text.isascii() else next(others) for text in texts]
+
+    def _encode_batch(self, texts: list[str]) -> list[list[int]]:
         return [
             encoding.ids
             for encoding in self._inner.encode_batch_fast(

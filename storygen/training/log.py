@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from storygen.folders import write_whole
 from storygen.training.hardware import peak_memory
 from storygen.training.machine import Machine
 
@@ -42,9 +43,7 @@ class RunLog:
     def rewind(self, step: int) -> None:
         """Drops what was written after a step, as a resumed run will write it again."""
         kept = [line for line in self.read() if line["step"] <= step]
-        work = self.path.with_name(FILE + ".unfinished")
-        work.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-        work.replace(self.path)
+        write_whole(self.path, "".join(json.dumps(line) + "\n" for line in kept))
 
 
 @dataclass

@@ -5,9 +5,8 @@ import random
 import pytest
 
 from storygen.data import clean_corpus
-from storygen.data.clean_corpus import CleaningConfig, Counts, DedupeConfig, Input, clean_all, map_in_order
+from storygen.data.clean_corpus import CleaningConfig, Counts, DedupeConfig, Input, clean_all, read_clean
 from storygen.data.filters import FilterConfig
-from storygen.data.pack_corpus import read_clean
 from storygen.data.story import Story
 from storygen.errors import StorygenError
 
@@ -120,30 +119,3 @@ def test_bad_settings_are_refused_before_anything_is_read(tmp_path):
         clean_all(
             [given([story(1)])], tmp_path, CleaningConfig(filter=FilterConfig(language="xx")), 0, lambda size: None
         )
-
-
-class Counting:
-    """An executor that runs at once and counts what was submitted."""
-
-    def __init__(self):
-        self.submitted = 0
-
-    def submit(self, function, item):
-        self.submitted += 1
-        return Done(function(item))
-
-
-class Done:
-    def __init__(self, value):
-        self.value = value
-
-    def result(self):
-        return self.value
-
-
-def test_only_so_much_is_read_ahead():
-    """`Executor.map` reads all of a corpus into memory before it gives the first result."""
-    pool, read = Counting(), itertools.count()
-    results = map_in_order(pool, lambda n: n * n, read, ahead=3)
-    assert [next(results) for _ in range(4)] == [0, 1, 4, 9]
-    assert pool.submitted <= 8

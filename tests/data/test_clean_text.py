@@ -1,5 +1,3 @@
-from collections import Counter
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -140,7 +138,7 @@ def test_a_megabyte_of_anything_takes_no_time():
 
 
 def test_clean_text_stays_as_it_is(tales):
-    changed = Counter()
+    changed = []
     for text in tales:
         assert clean(text, changed=changed) == text
     assert not changed
@@ -153,9 +151,9 @@ def test_each_step_can_be_turned_off_and_is_counted():
     }  # fmt: skip
     assert list(raw) == list(STEPS)
     for name, text in raw.items():
-        changed = Counter()
+        changed = []
         assert clean(text, changed=changed) != text
-        assert changed[name] == 1
+        assert name in changed
         assert clean(text, CleanConfig(**{step: step != name for step in STEPS})) == text
 
 

@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storygen.data.filters import FilterConfig, Filters, language_of, letter_share, repeats_itself
+from storygen.data.words import Words
 from storygen.errors import StorygenError
 
 STORY = (
@@ -16,7 +17,11 @@ GERMAN = (
 
 
 def repeats(text):
-    return repeats_itself(text, text.split())
+    return repeats_itself(text, Words(text))
+
+
+def reason(filters, text):
+    return filters.reason(text, Words(text))
 
 
 @pytest.mark.parametrize(
@@ -36,12 +41,25 @@ def test_each_rule_has_its_name(tmp_path, text, rule):
     filters = Filters(
         FilterConfig(max_repetition=1.0, max_words=50, banned_words=str(tmp_path / "banned.txt"), min_words=3)
     )
-    assert filters.reason(text) == rule
+    assert reason(filters, text) == rule
+
+
+CHINESE = (
+    "\u4ece\u524d\u6709\u4e00\u53ea\u72d0\u72f8\uff0c\u4f4f\u5728\u6cb3\u8fb9\u7684\u5c0f\u5c4b\u91cc\u3002"
+    "\u51ac\u5929\u6765\u4e86\uff0c\u6cb3\u6c34\u7ed3\u4e86\u51b0\uff0c\u5b83\u5c31\u8d70\u8fc7\u53bb\u770b\u6bcd\u9e21\u3002"
+)
+
+
+def test_a_story_in_a_script_without_spaces_is_not_short():
+    """Chinese was dropped as `short`, whatever its length and whatever the language asked for."""
+    assert reason(Filters(FilterConfig()), CHINESE) == "language"
+    assert reason(Filters(FilterConfig(language="zh")), CHINESE) == ""
+    assert reason(Filters(FilterConfig(language="zh")), CHINESE[:5]) == "short"
 
 
 def test_what_is_off_drops_nothing():
     off = FilterConfig(min_words=0, min_letters=0.0, language="", max_repetition=0.0)
-    assert Filters(off).reason("1 " * 100) == ""
+    assert reason(Filters(off), "1 " * 100) == ""
 
 
 def test_banned_words_are_whole_words():
@@ -52,8 +70,8 @@ def test_banned_words_are_whole_words():
         file.write("\ufeffgrass snake\nriv\n")  # with a byte order mark, as Windows' Notepad writes it
         file.flush()
         filters = Filters(FilterConfig(banned_words=file.name))
-    assert filters.reason(STORY) == ""
-    assert filters.reason(STORY + " A Grass\nSnake slept.") == "banned"
+    assert reason(filters, STORY) == ""
+    assert reason(filters, STORY + " A Grass\nSnake slept.") == "banned"
 
 
 @pytest.mark.parametrize(
@@ -84,7 +102,7 @@ def test_the_fast_way_counts_the_same(text):
 def test_the_builtin_tales_are_all_kept(tales):
     """Real stories, with refrains and dialogue, are the ones a rule must not touch."""
     filters = Filters(FilterConfig())
-    assert [filters.reason(text) for text in tales] == [""] * len(tales)
+    assert [reason(filters, text) for text in tales] == [""] * len(tales)
     assert {language_of(text) for text in tales} == {"en"}
 
 
@@ -94,8 +112,8 @@ def test_tales_with_refrains_are_kept():
     animals = ("fox", "hen", "goat", "cow")
     met = (refrain.format(animal, animal) + f" {GERMAN[40 * n : 40 * n + 60]}" for n, animal in enumerate(animals))
     text = STORY + "".join(met)
-    assert Filters(FilterConfig(max_repetition=1.0)).reason(text) == "repetition"
-    assert Filters(FilterConfig()).reason(text) == ""
+    assert reason(Filters(FilterConfig(max_repetition=1.0)), text) == "repetition"
+    assert reason(Filters(FilterConfig()), text) == ""
 
 
 def test_breaks_between_scenes_are_no_repeated_lines():

@@ -125,6 +125,13 @@ def test_rows_come_in_order_from_all_files(read):
     assert (answer["error"], answer["screen"], answer["waits"]) == ("", "", [])
 
 
+def test_parts_are_whole_files_and_all_of_them_are_the_dataset(read):
+    """One dataset could not be divided between machines."""
+    parts = [read(parts=2, part=part, title="heading") for part in range(2)]
+    assert [texts(part) for part in parts] == [["a0", "a1", "a2"], ["b0", "b1", "b2"]]
+    assert read(parts=3)["error"] == "Hub dataset 'ann/tales' has 2 data files; they don't make 3 parts"
+
+
 def test_rows_without_text_are_skipped_and_counted(read):
     """A missing text must not end the reading, nor become the story "None"."""
     answer = read("ann/holes")

@@ -6,15 +6,9 @@ from storygen.data.story import Story
 
 
 def learnt():
-    keywords = Keywords()
-    for text in (
-        "the lantern glows over there",
-        "the lantern and the otter over there",
-        "an otter sleeps there",
-        "there over",
-    ):
-        keywords.learn(text)
-    return keywords
+    return Keywords(
+        ["the lantern glows over there", "the lantern and the otter over there", "an otter sleeps there", "there over"]
+    )
 
 
 def test_keywords_are_frequent_here_and_rare_elsewhere():

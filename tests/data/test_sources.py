@@ -1,6 +1,8 @@
+from pathlib import Path
+
 import pytest
 
-from storygen.data.sources import builtin_tales, parse_source
+from storygen.data.sources import builtin_tales, divide, named_inputs, parse_source, told_apart
 from storygen.data.story import ReadReport
 from storygen.errors import StorygenError
 
@@ -67,7 +69,7 @@ def test_remote_sources_get_their_settings():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("gutenburg:11", "source 'gutenburg:11': unknown kind of source 'gutenburg'; did you mean 'gutenberg'"),
+        ("gutenburg:11", "no such file, and unknown kind of source 'gutenburg'; did you mean 'gutenberg'"),
         ("gutenberg:", "give ids, author, title or subject"),
         ("gutenberg:eleven", "each must be a positive whole number"),
         ("hub:user/name?colum=x", "unknown HubSource field 'colum'; known: repo"),
@@ -82,3 +84,49 @@ def test_remote_sources_get_their_settings():
 def test_mistakes_are_named(text, message):
     with pytest.raises(StorygenError, match=message):
         parse_source(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("gutenburg:?subject=x", "no such file, and unknown kind of source 'gutenburg'; did you mean 'gutenberg'"),
+        ("tinystory", "unknown kind of source 'tinystory'; did you mean 'tinystories'"),
+        ("tinystory@2", "did you mean 'tinystories'"),
+        ("poems:?text=x", "unknown kind of source 'poems'; known: tales, files, gutenberg"),
+        ("chapters", "input chapters does not exist"),
+        ("tales/new.txt", "input tales/new.txt does not exist"),
+    ],
+)
+def test_a_mistyped_kind_is_not_taken_for_a_path(text, message):
+    """It was answered with a missing file, or with a column that is unknown."""
+    with pytest.raises(StorygenError, match=message):
+        named_inputs([text], "train")
+
+
+def test_a_file_may_be_called_like_a_kind(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("tales").mkdir()
+    Path("tales/a.txt").write_text("One.")
+    Path("tinystory.txt").write_text("Two.")
+    assert [each.path.name for each in named_inputs(["tales", "tinystory.txt"], "train")] == ["a.txt", "tinystory.txt"]
+
+
+def test_files_of_the_same_name_are_told_apart(tmp_path):
+    """Of a thousand books called text.txt one is cut, and the report doesn't say which."""
+    a, b, c = (Path("/x") / name for name in ("1/text.txt", "2/text.txt", "c.txt"))
+    assert told_apart([a, b, c]) == {a: "1/text.txt", b: "2/text.txt", c: "c.txt"}
+    for folder in ("a/new", "b/new"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "x.jsonl").write_text("{}\n")
+    valid, train, _ = divide([str(tmp_path / "a")], [str(tmp_path / "b")])
+    assert [each.name for each in train + valid] == ["a/new/x.jsonl", "b/new/x.jsonl"]
+    report = ReadReport(train[0].name)
+    assert not list(train[0].stories(report))
+    assert report.examples == ['a/new/x.jsonl:1: no "text" with a string']
+
+
+def test_a_dataset_on_the_hub_is_divided_with_its_limit():
+    [source] = parse_source("hub:user/name?limit=7")
+    parts = [source.part(number, 3).stories.__self__ for number in range(3)]
+    assert [(part.part, part.parts, part.limit) for part in parts] == [(0, 3, 3), (1, 3, 2), (2, 3, 2)]
+    assert source.part(1, 3).settings != source.part(2, 3).settings

@@ -7,7 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storygen.errors import StorygenError
-from storygen.tokenizers import KINDS, SPECIAL_TOKENS, StreamDecoder, load_tokenizer, train_tokenizer
+from storygen.tokenizers import (
+    KINDS,
+    SPECIAL_TOKENS,
+    StreamDecoder,
+    SubwordTokenizer,
+    load_tokenizer,
+    train_tokenizer,
+    word_table,
+)
 from storygen.tokenizers.char import CharTokenizer, normalise
 
 ODD_TEXTS = [
@@ -93,6 +101,30 @@ def test_save_and_load_gives_the_same_ids(trained, kind, tmp_path, tales):
 @pytest.mark.parametrize("kind", KINDS)
 def test_batch_equals_single(trained, kind, tales):
     assert trained[kind].encode_batch(tales[:5]) == [trained[kind].encode(text) for text in tales[:5]]
+
+
+@given(texts=st.lists(st.text() | st.text("ab Z09'sdtrevl\n\t\r\x0b\x1c.,<|>") | st.sampled_from(SPECIAL_TOKENS)))
+def test_words_that_are_looked_up_are_those_of_the_library(tokenizer, texts):
+    """A batch is cut into words by our own expression, a single text by the library."""
+    assert tokenizer.encode_batch(texts) == [tokenizer.encode(text) for text in texts]
+    assert tokenizer.encode_batch(["".join(texts)]) == [tokenizer.encode("".join(texts))]
+
+
+def test_the_table_of_words_does_not_grow_for_ever(tokenizer, tales, monkeypatch):
+    monkeypatch.setattr(word_table, "MOST_WORDS", 50)
+    table = word_table.WordTable(tokenizer.encode)
+    assert [table.encode(text) for text in tales[:5]] == tokenizer.encode_batch(tales[:5])
+    assert len(table) <= 50
+
+
+def test_a_bpe_that_cuts_otherwise_is_left_to_the_library(tokenizer, tales):
+    """A tokenizer.json from elsewhere may put a space before the text, or cut at other places."""
+    content = json.loads(tokenizer.to_json())
+    spaced = {"pre_tokenizer": {**content["pre_tokenizer"], "add_prefix_space": True}}
+    for changes in (spaced, {"normalizer": {"type": "Lowercase"}}):
+        other = SubwordTokenizer(json.dumps({**content, **changes}))
+        assert other.encode_batch(tales[:3]) == [other.encode(text) for text in tales[:3]]
+        assert other.encode_batch(tales[:3]) != tokenizer.encode_batch(tales[:3])
 
 
 @pytest.mark.parametrize("kind", ["bpe", "wordpiece", "unigram"])

@@ -1,5 +1,8 @@
+import functools
 import gzip
+import itertools
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -8,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from storygen.data import clean_corpus
 from storygen.data.shards import PackedStories
 from storygen.data.sources import builtin_tales
 from storygen.errors import StorygenError
@@ -30,31 +34,39 @@ def write_stories(path, stories):
     return path
 
 
-def test_builtin_corpus(tmp_path, tales):
-    prepare.main(["--source", "tales", "--out", str(tmp_path / "tales"), "--vocab-size", "600"])
-    manifest = manifest_of(tmp_path / "tales")
-    tokenizer = load_tokenizer(tmp_path / "tales" / "tokenizer.json")
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """A hundred and fifty of the built-in tales."""
+    path = tmp_path_factory.mktemp("few") / "few.jsonl"
+    with gzip.open(builtin_tales()[0][0], "rt") as lines:
+        path.write_text("".join(itertools.islice(lines, 150)))
+    return path
+
+
+def test_builtin_corpus(data, tales):
+    manifest, tokenizer = manifest_of(data), load_tokenizer(data / "tokenizer.json")
     assert manifest["tokenizer"]["fingerprint"] == tokenizer.fingerprint
     assert manifest["splits"]["train"]["stories"] == 1180
     assert manifest["splits"]["valid"]["bytes"] == sum(len(text.encode()) for text in tales)
-    valid = list(PackedStories(tmp_path / "tales", "valid"))
+    valid = list(PackedStories(data, "valid"))
     assert [tokens.tolist() for tokens in valid] == [tokenizer.framed(tokenizer.encode(text)) for text in tales]
-    train = list(PackedStories(tmp_path / "tales", "train"))
+    train = list(PackedStories(data, "train"))
     assert all(tokens[-1] == tokenizer.end_id for tokens in train)
     prompted = sum(int(tokens[0]) == tokenizer.prompt_id for tokens in train)
     assert 0.65 < prompted / len(train) < 0.85  # title, prompt, keywords or nothing, equally often
 
 
 @pytest.mark.parametrize("kind", ["char", "wordpiece", "unigram"])
-def test_every_tokenizer_packs(tmp_path, kind):
-    prepare.main(["--source", "tales", "--out", str(tmp_path / "x"), "--tokenizer", kind, "--vocab-size", "500"])
+def test_every_tokenizer_packs(tmp_path, few, kind):
+    prepare.main(["--input", str(few), "--out", str(tmp_path / "x"), "--tokenizer", kind, "--vocab-size", "500"])
     assert manifest_of(tmp_path / "x")["tokenizer"]["kind"] == kind
-    assert len(PackedStories(tmp_path / "x", "valid")) == 90
+    assert sum(len(PackedStories(tmp_path / "x", split)) for split in ("train", "valid")) == 150
 
 
-def test_same_input_gives_the_same_bytes(tmp_path):
-    for name in ("a", "b"):
-        prepare.main(["--source", "tales", "--out", str(tmp_path / name), "--vocab-size", "500"])
+def test_same_input_gives_the_same_bytes(tmp_path, few):
+    for name, workers in (("a", "0"), ("b", "2")):
+        command = ["--input", str(few), "--out", str(tmp_path / name), "--vocab-size", "500", "--workers", workers]
+        prepare.main(command)
     for file in sorted((tmp_path / "a").iterdir()):
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes(), file.name
 
@@ -180,12 +192,10 @@ def killed_while(stage, command, seen):
     return was_running
 
 
-def test_a_killed_run_leaves_nothing_that_looks_finished_and_goes_on(tmp_path, monkeypatch):
+def test_a_killed_run_leaves_nothing_that_looks_finished_and_goes_on(tmp_path, few, monkeypatch):
     """Half a corpus with a manifest would be trained on without anybody noticing; and hours of work are not lost."""
-    big = tmp_path / "big.jsonl"
-    with gzip.open(builtin_tales()[0][0], "rt") as lines:
-        big.write_text(lines.read())
     script = """
+import functools, sys
 from storygen.data import clean_corpus
 from train import prepare
 finish = clean_corpus._Shards.finish
@@ -195,12 +205,14 @@ def slow(self):
     import time
     time.sleep(0.2)
 clean_corpus._Shards.finish = slow
-prepare.SHARD_CHARACTERS = 200_000
-import sys
+prepare.CleaningConfig = functools.partial(clean_corpus.CleaningConfig, shard_characters=25_000)
+clean_corpus.BATCH_CHARACTERS = 10_000
 prepare.main(sys.argv[1:])
 """
-    monkeypatch.setattr(prepare, "SHARD_CHARACTERS", 200_000)
-    arguments = ["--input", str(big), "--vocab-size", "500", "--workers", "0"]
+    small_shards = functools.partial(clean_corpus.CleaningConfig, shard_characters=25_000)
+    monkeypatch.setattr(prepare, "CleaningConfig", small_shards)
+    monkeypatch.setattr(clean_corpus, "BATCH_CHARACTERS", 10_000)
+    arguments = ["--input", str(few), "--vocab-size", "500", "--workers", "0"]
     prepare.main([*arguments, "--out", str(tmp_path / "whole")])
     out, work = tmp_path / "x", tmp_path / "x.unfinished"
     command = [sys.executable, "-c", script, *arguments, "--out", str(out)]
@@ -213,7 +225,7 @@ prepare.main(sys.argv[1:])
     for file in sorted((tmp_path / "whole").iterdir()):
         assert file.read_bytes() == (out / file.name).read_bytes(), file.name
     assert not work.exists()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["big.jsonl", "whole", "x"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["whole", "x"]
 
 
 def test_a_mistake_that_is_put_right_is_not_gone_on_with(tmp_path):
@@ -227,7 +239,7 @@ def test_a_mistake_that_is_put_right_is_not_gone_on_with(tmp_path):
     assert manifest_of(out)["splits"]["train"]["stories"] == 3
 
 
-def test_another_tokenizer_keeps_the_cleaning_and_packs_anew(tmp_path, monkeypatch, capsys):
+def test_another_tokenizer_keeps_the_cleaning_and_packs_anew(tmp_path, few, monkeypatch, capsys):
     """Hours of cleaning must not be lost to a vocabulary, nor the old tokenizer stay."""
     from storygen.data import pack_corpus
 
@@ -237,27 +249,42 @@ def test_another_tokenizer_keeps_the_cleaning_and_packs_anew(tmp_path, monkeypat
     out = tmp_path / "x"
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(pack_corpus.Packer, "__call__", broken)
-        prepare.main(["--source", "tales", "--out", str(out), "--vocab-size", "400"])
+        prepare.main(["--input", str(few), "--out", str(out), "--vocab-size", "400"])
     cleaned = (tmp_path / "x.unfinished" / "clean-00000.jsonl").stat().st_mtime_ns
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(pack_corpus.Packer, "__call__", broken)
-        prepare.main(["--source", "tales", "--out", str(out), "--vocab-size", "500"])
+        prepare.main(["--input", str(few), "--out", str(out), "--vocab-size", "500"])
     assert "going on with the unfinished work" in capsys.readouterr().err
     assert (tmp_path / "x.unfinished" / "clean-00000.jsonl").stat().st_mtime_ns == cleaned
-    prepare.main(["--source", "tales", "--out", str(out), "--vocab-size", "500"])
+    prepare.main(["--input", str(few), "--out", str(out), "--vocab-size", "500"])
     assert load_tokenizer(out / "tokenizer.json").vocab_size == 500
 
 
-def test_work_that_was_half_removed_is_begun_anew(tmp_path, monkeypatch):
+@pytest.mark.parametrize("room", [30_000, 120_000])
+def test_a_disk_that_fills_is_one_line_and_the_work_goes_on(tmp_path, few, room):
+    """The system does not say which file it was, nor did we."""
+    command = ["--input", str(few), "--out", str(tmp_path / "x"), "--vocab-size", "400"]
+    limit, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, most))  # of a file; a small disk would need to be root
+    try:
+        with pytest.raises(StorygenError, match=r"x\.unfinished .*; what is finished is kept"):
+            prepare.main(command)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
+    prepare.main(command)
+    assert manifest_of(tmp_path / "x")["cleaning"]["kept"] == 150
+
+
+def test_work_that_was_half_removed_is_begun_anew(tmp_path, few, monkeypatch):
     from storygen.data import pack_corpus
 
     out = tmp_path / "x"
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(pack_corpus.Packer, "__call__", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        prepare.main(["--source", "tales", "--out", str(out), "--vocab-size", "400"])
+        prepare.main(["--input", str(few), "--out", str(out), "--vocab-size", "400"])
     (tmp_path / "x.unfinished" / "clean-00000.jsonl").unlink()
-    prepare.main(["--source", "tales", "--out", str(out), "--vocab-size", "400"])
-    assert manifest_of(out)["splits"]["train"]["stories"] == 1180
+    prepare.main(["--input", str(few), "--out", str(out), "--vocab-size", "400"])
+    assert manifest_of(out)["cleaning"]["kept"] == 150
 
 
 def test_unfinished_work_inside_the_input_folder_is_no_input(tmp_path, monkeypatch):
@@ -281,10 +308,9 @@ def test_workers_end_with_the_process_that_started_them(tmp_path):
     process = subprocess.Popen([*command, "--workers", "2"], stderr=subprocess.DEVNULL)
     parent = psutil.Process(process.pid)
     workers = []
-    while process.poll() is None and len(workers) < 3:  # two and a resource tracker
+    while process.poll() is None and sum(each.cpu_times().user > 0.4 for each in workers) < 2:  # they have begun
         workers = parent.children()
         time.sleep(0.05)
-    time.sleep(2)  # they have begun
     process.kill()
     process.wait()
     _, alive = psutil.wait_procs(workers, timeout=20)
@@ -293,9 +319,9 @@ def test_workers_end_with_the_process_that_started_them(tmp_path):
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak from /proc")
 def test_memory_stays_flat_as_the_corpus_grows(tmp_path):
-    """Eight times the text in the same memory: nothing but the sample may be held."""
+    """Six times the text in the same memory: nothing but the sample may be held, in either stage."""
     peaks = []
-    for size in (300, 2400):
+    for size in (150, 900):
         path = tmp_path / f"{size}.jsonl"
         with path.open("w") as file:
             for number in range(size):
@@ -304,12 +330,22 @@ def test_memory_stays_flat_as_the_corpus_grows(tmp_path):
         script = f"""
 from pathlib import Path
 from train import prepare
+
+def watched(stage):
+    def run(*arguments):
+        result = stage(*arguments)  # getrusage would report the parent's peak
+        print("peak", Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+        return result
+    return run
+
+prepare.clean_all, prepare.pack_all = watched(prepare.clean_all), watched(prepare.pack_all)
 prepare.main(["--input", {str(path)!r}, "--out", {str(tmp_path / f"out{size}")!r}, "--sample-mb", "1", *{KEEP!r}])
-print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])  # getrusage would report the parent's peak
 """
         printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-        peaks.append(int(printed.split()[-1]))
-    assert peaks[1] - peaks[0] < 8_000, peaks  # kB; the larger text has 22 MB more
+        peaks.append([int(line.split()[1]) for line in printed.splitlines() if line.startswith("peak")])
+    cleaned, packed = (larger - smaller for smaller, larger in zip(*peaks, strict=True))
+    assert cleaned < 3_000, peaks  # kB; the larger text has 6 MB more
+    assert packed < 3_000, peaks
 
 
 def test_command_line_errors_are_one_line_and_exit_code_2(tmp_path):
