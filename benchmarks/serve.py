@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from storygen.server.keys import add_key
 
-ROOT, CLIENTS, SECONDS_WARM = Path(__file__).parents[1], 50, 30
+ROOT, CLIENTS, SECONDS_WARM = Path(__file__).parents[1], 50, 60
 TITLES = (
     "The Fox and the Moon",
     "The King's Lost Button",
@@ -133,7 +133,7 @@ def report(clients: list[Client], memory: list[float], alone: float, seconds: fl
         "first word, p95": f"{waits[int(0.95 * len(waits))]:.2f} s",
         "first word, longest": f"{waits[-1]:.2f} s",
         "tokens of a client, least and most, of the fair share": f"{min(tokens) / fair:.2f}, {max(tokens) / fair:.2f}",
-        "memory after the start, at the end": f"{before:.0f} MB, {after:.0f} MB ({after / before - 1:+.1%})",
+        "memory after the first minute, at the end": f"{before:.0f} MB, {after:.0f} MB ({after / before - 1:+.1%})",
     }
     print("\n| | |\n|---|---|")
     for name, value in rows.items():

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TextIO
 
 from storygen.config import Config, option, read_json, write_json
 from storygen.data.clean_text import CleanConfig, clean
-from storygen.data.dedupe import SeenStories, exact_signature, signature
+from storygen.data.dedupe import SIGNATURES, SeenStories
 from storygen.data.filters import FilterConfig, Filters
 from storygen.data.processes import BATCH_CHARACTERS, in_batches, mapped
 from storygen.data.story import ReadReport, Story
@@ -184,8 +184,8 @@ class Cleaner:
         line = Clean(Story(text, *head, source=story.source), times, split).to_line()
         words = Words(text)
         reason = self._filters.reason(text, words) if text else "empty"
-        sign = {"near": signature, "exact": exact_signature, "keep": lambda words: b""}[config.dedupe.duplicates]
-        return Cleaned(line, len(text), len(words), reason, changed, sign(words))
+        sign = SIGNATURES.get(config.dedupe.duplicates)
+        return Cleaned(line, len(text), len(words), reason, changed, sign(words) if sign else b"")
 
 
 def clean_all(

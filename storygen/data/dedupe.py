@@ -7,6 +7,7 @@ database file, so memory does not grow with the corpus.
 
 import hashlib
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,10 @@ def signature(words: Words) -> bytes:
 def exact_signature(words: Words) -> bytes:
     """Eight uint16 that are the same for the same words, and else all different."""
     return hashlib.blake2b(b" ".join(words.list), digest_size=16).digest()
+
+
+SIGNATURES: dict[str, Callable[[Words], bytes]] = {"near": signature, "exact": exact_signature}
+"""By what duplicates are told."""
 
 
 def similarity(one: bytes, other: bytes) -> float:

@@ -93,7 +93,7 @@ def gate(tokenizer):
     """A writer whose model stands still until `gate.model.let(steps)`."""
     writer = Writer(Artifact(Gate(tokenizer), tokenizer, "gate", "0"))
     yield writer
-    writer.model.let(1_000_000)
+    writer.model.let(5_000)
     writer.engine.close()
 
 
