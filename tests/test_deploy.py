@@ -79,7 +79,7 @@ def names_in(requirements):
 def test_the_functions_packages_are_the_servers_without_the_page():
     """A bound that is raised in one file and not in the other is found by users."""
     server, function = names_in(ROOT / "requirements.txt"), names_in(DEPLOY / "lambda" / "requirements.txt")
-    assert server.keys() - function.keys() == {"gradio", "uvicorn"}
+    assert server.keys() - function.keys() == {"gradio", "pyarrow", "uvicorn"}
     assert function.keys() - server.keys() == {"mangum", "awslambdaric"}
     assert all(function[name] == line for name, line in server.items() if name in function)
 

@@ -37,7 +37,7 @@ def test_three_processes_lose_none_of_each_others_ratings(tmp_path):
         thanked[name] = replicas[name].communicate()[0].splitlines()
     found = [(vote["replica"], vote["number"]) for vote in read_votes(tmp_path)]
     assert len(found) == len(set(found))
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.glob("*.jsonl"))) == 3
     for name in ("a", "b", "c"):
         numbers = [number for replica, number in found if replica == name]
         assert numbers == list(range(len(numbers)))
