@@ -109,7 +109,8 @@ def page(browser, app):
     yield page
     page.close()
     assert outside == []
-    assert complaints == []
+    # A page that is left while it fetches gives that up, and Gradio says so.
+    assert [text for text in complaints if "AbortError" not in text and "aborted" not in text] == []
 
 
 def is_outside(address, url):
