@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from storygen.arena.ledger import OUTCOMES, REASONS, Ledger
-from storygen.arena.votes import VERDICTS
+from storygen.arena.ledger import REASONS, Ledger
 
 
 @dataclass(frozen=True)
@@ -21,23 +20,17 @@ class Share:
         return self.yes / self.of if self.of else float("nan")
 
 
-def opinions(ledger: Ledger) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of all votes that count or were asked again: match, rater, and the outcome for the text that sorts first."""
-    reasons = ledger.reasons()
+def agreement(ledger: Ledger, reasons: np.ndarray) -> tuple[Share, Share]:
+    """How often raters agree with themselves, and with others; of votes that count or were asked again.
+
+    With themselves: a rater who saw two stories twice preferred the same one, or neither both times. With others: two
+    raters of the same two stories did. `reasons` are those of the ledger.
+    """
     kept = np.isin(reasons, [REASONS.index("counted"), REASONS.index("shown again to test the rater")])
-    match, rater, verdict, first = (ledger.column(name)[kept] for name in ("match", "rater", "verdict", "left_first"))
-    outcome = np.array([OUTCOMES[name] for name in VERDICTS])[verdict]
-    return match, rater, np.where(first != 0, outcome, 1 - outcome)
-
-
-def self_agreement(ledger: Ledger) -> Share:
-    """How often a rater who saw two stories twice preferred the same one, or neither both times."""
-    return _agreement(*opinions(ledger), within=True)
-
-
-def mutual_agreement(ledger: Ledger) -> Share:
-    """How often two raters of the same two stories preferred the same one, or neither."""
-    return _agreement(*opinions(ledger), within=False)
+    match, rater, first = (ledger.column(name)[kept] for name in ("match", "rater", "left_first"))
+    outcome = ledger.outcomes()[kept]
+    said = np.where(first != 0, outcome, 1 - outcome)  # of the text that sorts first, on whatever side it was
+    return _agreement(match, rater, said, within=True), _agreement(match, rater, said, within=False)
 
 
 def _agreement(match: np.ndarray, rater: np.ndarray, outcome: np.ndarray, within: bool) -> Share:

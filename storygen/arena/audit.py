@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from storygen.arena.agreement import Share
-from storygen.arena.ledger import OUTCOMES, REASONS, Ledger
+from storygen.arena.ledger import REASONS, Ledger
 from storygen.arena.ranking import CENTRE, rank
 from storygen.arena.votes import VERDICTS
 from storygen.errors import StorygenError
@@ -36,8 +36,7 @@ def audit(ledger: Ledger) -> list[Suspect]:
     rater, verdict = ledger.column("rater"), ledger.column("verdict")
     reasons, note = ledger.reasons(), ledger.column("note")
     left, right = ledger.column("left"), ledger.column("right")
-    outcome = np.array([OUTCOMES[name] for name in VERDICTS])[verdict]
-    ballots = ledger.ballots()
+    outcome, ballots = ledger.outcomes(), ledger.ballots(reasons == 0)
     strength = np.zeros(len(ballots.contestants))
     if len(ballots):
         rating = {row.name: row.rating - CENTRE for row in rank(ballots, replicates=2).standings}

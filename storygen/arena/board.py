@@ -6,7 +6,7 @@ from datetime import date
 
 import numpy as np
 
-from storygen.arena.agreement import Share, mutual_agreement, self_agreement
+from storygen.arena.agreement import Share, agreement
 from storygen.arena.ledger import REASONS, Entrant, Ledger
 from storygen.arena.ranking import CENTRE, SCALE, Ranking, rank, rank_parts, win_matrix
 
@@ -37,9 +37,11 @@ class Board:
 
 def make_board(ledger: Ledger, by_length: bool = False) -> Board:
     """The board of all votes that the ledger has; with `by_length` what longer stories gain is taken out."""
-    ballots, reasons = ledger.ballots(), ledger.reasons()
+    reasons = ledger.reasons()
+    ballots = ledger.ballots(reasons == 0)
     models, decodings = rank_parts(ballots, [ledger.models(), ledger.decodings()], by_length=by_length)
     wins, games = win_matrix(ballots)
+    with_itself, with_others = agreement(ledger, reasons)
     days, counts = np.unique(ledger.column("day"), return_counts=True)
     likelihood = zip(ballots.contestants, ledger.likelihood(), strict=True)
     return Board(
@@ -53,8 +55,8 @@ def make_board(ledger: Ledger, by_length: bool = False) -> Board:
         votes=len(ledger),
         reasons={REASONS[number]: int((reasons == number).sum()) for number in np.unique(reasons) if number},
         likelihood={name: value for name, value in likelihood if value is not None},
-        with_itself=self_agreement(ledger),
-        with_others=mutual_agreement(ledger),
+        with_itself=with_itself,
+        with_others=with_others,
         damaged=ledger.reader.damaged.total() + ledger.refused.total(),
     )
 

@@ -16,7 +16,7 @@ from storygen.arena.votes import VERDICTS, Place, VoteReader, hash_of
 from storygen.config import GenerationConfig
 from storygen.errors import StorygenError
 
-OUTCOMES = {"left": 1.0, "right": 0.0, "tie": 0.5, "both_bad": 0.5, "skip": 0.5}
+_OUTCOMES = {"left": 1.0, "right": 0.0, "tie": 0.5, "both_bad": 0.5, "skip": 0.5}
 MODES = ("blind", "strategies", "named")
 """`blind`: any two; `strategies`: one model, two ways of decoding, blind too; `named`: chosen by the rater."""
 _COLUMNS = {
@@ -131,6 +131,10 @@ class Ledger:
         with self._lock:
             return np.array(self._columns[name])
 
+    def outcomes(self) -> np.ndarray:
+        """For each vote what it gives the left story: 1 a win, 0 a loss, 0.5 neither."""
+        return np.array([_OUTCOMES[name] for name in VERDICTS])[self.column("verdict")]
+
     def names(self) -> list[str]:
         """The contestants as people read them; the revision is told where a model has several."""
         return [f"{model}, {each.decoding}" for model, each in zip(self.models(), self.entrants, strict=True)]
@@ -179,11 +183,10 @@ class Ledger:
         with self._lock:
             counted = self.reasons() == 0 if counted is None else counted
             names = tuple(self.names())
-            left, right, verdict, rater, longer = (
-                self.column(name)[counted] for name in ("left", "right", "verdict", "rater", "longer")
-            )
-        outcome = np.array([OUTCOMES[name] for name in VERDICTS])[verdict]
-        return Ballots(names, left, right, outcome, rater, longer)
+            columns = [self.column(name) for name in ("left", "right", "rater", "longer")]
+            columns.insert(2, self.outcomes())
+        # There may be new votes since the mask was made.
+        return Ballots(names, *(column[: len(counted)][counted] for column in columns))
 
 
 REASONS = (

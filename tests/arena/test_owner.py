@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from storygen.arena.__main__ import main
-from storygen.arena.agreement import mutual_agreement, self_agreement
+from storygen.arena.agreement import Share, agreement
 from storygen.arena.audit import audit
 from storygen.arena.board import LiveBoard, make_board
 from storygen.arena.export import export_votes, preferences
@@ -44,9 +44,8 @@ def test_agreement_is_about_the_texts_and_not_the_sides(tmp_path):
         vote("left", "ben", B, A, repeat_of="y"),  # the other text
         vote("left", "cem", side(text="else"), B),
     )
-    assert (self_agreement(ledger).yes, self_agreement(ledger).of) == (1, 2)
-    # ann A A, ben A B: of the four pairs of their votes two agree
-    assert (mutual_agreement(ledger).yes, mutual_agreement(ledger).of) == (2, 4)
+    # With oneself one of two; ann A A, ben A B: of the four pairs of their votes two agree.
+    assert agreement(ledger, ledger.reasons()) == (Share(1, 2), Share(2, 4))
 
 
 def test_the_board_is_made_again_only_when_votes_have_come(tmp_path):
