@@ -348,6 +348,15 @@ def test_a_failure_does_not_end_the_filling():
     assert calls == ["a", "a"]
 
 
+def test_pairs_are_drawn_by_what_the_votes_say_by_now(arena):
+    """Nobody but the Leaderboard tab made the board, so without a visitor there all contestants stayed equal."""
+    battle = shown(arena)
+    arena.judge("ann", battle.id, "left")
+    assert not arena.board.form()
+    assert arena.pool.fill()
+    assert len(arena.board.form()) == 2
+
+
 def test_the_pool_fills_only_while_the_models_are_idle(arena, monkeypatch):
     monkeypatch.setattr("storygen.arena.pool.SECONDS_BETWEEN_LOOKS", 0.01)
     arena.writers["lstm"].is_busy = True
