@@ -3,17 +3,13 @@
 import contextlib
 import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
 import torch
 
 from storygen import artifact
+from storygen.app_process import running_app
 from storygen.models import build_model
 from tests.conftest import lively, tiny_config
 
@@ -51,35 +47,13 @@ def app(slow_models, tmp_path_factory):
             for strategy in ("top_p", "greedy", "beam")
         )
     )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     settings = {
         "STORYGEN_MODELS": models,
         "STORYGEN_VOTES": str(votes),
         "STORYGEN_CONTESTANTS": str(contestants),
-        "GRADIO_SERVER_PORT": str(port),
     }
-    process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env={**os.environ, **settings})
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_until_served(url, process)
-        yield url, votes
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def wait_until_served(url, process, seconds=60):
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-            return
-        except OSError:
-            assert process.poll() is None, "app.py ended"
-            assert time.monotonic() < end, f"app.py served nothing for {seconds} seconds"
-            time.sleep(0.1)
+    with running_app(ROOT, settings) as app:
+        yield app.url, votes
 
 
 @pytest.fixture(scope="package")
