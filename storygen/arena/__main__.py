@@ -8,11 +8,11 @@ from pathlib import Path
 
 from storygen.arena.agreement import Share
 from storygen.arena.audit import audit, write_rules
-from storygen.arena.board import Board, make_board
+from storygen.arena.board import Board, leaders, make_board
 from storygen.arena.contestants import load_catalogue
 from storygen.arena.export import export_votes
 from storygen.arena.ledger import Ledger
-from storygen.arena.ranking import Standing, votes_to_separate
+from storygen.arena.ranking import Standing
 from storygen.arena.rules import load_rules
 from storygen.arena.simulate import coverage, write_votes
 from storygen.arena.votes import VoteReader
@@ -85,10 +85,8 @@ def _rank(arguments: argparse.Namespace) -> None:
     print()
     for line in summary(board):
         print(line)
-    ranked = [row for row in board.contestants.standings if row.rank is not None and row.group == 0]
-    if len(ranked) > 1:
-        first, second = (board.names.index(row.name) for row in ranked[:2])
-        more = votes_to_separate(ledger.ballots(), first, second)
+    if leaders(board.contestants):
+        more = board.to_separate
         needed = f"about {more:,} more votes on this pair" if more else "more than 100,000 votes on this pair"
         print(f"to tell the first two apart: {needed}")
 

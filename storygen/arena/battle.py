@@ -242,6 +242,7 @@ class Arena:
         raise StorygenError("no two whole stories came out of this prompt; please try another, or another round")
 
     def _write_suggestion(self, suggestion: str) -> Match:
+        self.board.latest()  # so that all pairs are drawn by what the votes say by now; here nobody waits for it
         return self._write(Prompt(suggestion, source="suggestion"), self._pairs("blind", ()))
 
     def _is_idle(self) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 
 from storygen.arena.agreement import Share, agreement
 from storygen.arena.ledger import REASONS, Entrant, Ledger
-from storygen.arena.ranking import CENTRE, SCALE, Ranking, rank, rank_parts, win_matrix
+from storygen.arena.ranking import CENTRE, SCALE, Ranking, Standing, rank, rank_parts, votes_to_separate, win_matrix
 
 
 @dataclass(frozen=True)
@@ -33,19 +33,23 @@ class Board:
     with_others: Share
     damaged: int
     """Lines that could not be read."""
+    to_separate: int | None
+    """About how many more games between the first two would tell them apart; None if too many to say, or no two."""
 
 
 def make_board(ledger: Ledger, by_length: bool = False) -> Board:
     """The board of all votes that the ledger has; with `by_length` what longer stories gain is taken out."""
     reasons = ledger.reasons()
     ballots = ledger.ballots(reasons == 0)
+    contestants = rank(ballots, by_length=by_length)
     models, decodings = rank_parts(ballots, [ledger.models(), ledger.decodings()], by_length=by_length)
+    pair = [ballots.contestants.index(row.name) for row in leaders(contestants)]
     wins, games = win_matrix(ballots)
     with_itself, with_others = agreement(ledger, reasons)
     days, counts = np.unique(ledger.column("day"), return_counts=True)
     likelihood = zip(ballots.contestants, ledger.likelihood(), strict=True)
     return Board(
-        contestants=rank(ballots, by_length=by_length),
+        contestants=contestants,
         models=models,
         decodings=decodings,
         wins=wins,
@@ -58,7 +62,14 @@ def make_board(ledger: Ledger, by_length: bool = False) -> Board:
         with_itself=with_itself,
         with_others=with_others,
         damaged=ledger.reader.damaged.total() + ledger.refused.total(),
+        to_separate=votes_to_separate(ballots, *pair) if pair else None,
     )
+
+
+def leaders(ranking: Ranking) -> tuple[Standing, ...]:
+    """The first two of those who have met; nobody if fewer are ranked."""
+    ranked = tuple(row for row in ranking.standings if row.rank is not None and row.group == 0)
+    return ranked[:2] if len(ranked) > 1 else ()
 
 
 class LiveBoard:

@@ -9,10 +9,9 @@ import gradio as gr
 
 from storygen.arena.agreement import Share
 from storygen.arena.battle import Arena
-from storygen.arena.board import Board
+from storygen.arena.board import Board, leaders
 from storygen.arena.export import export_votes
 from storygen.arena.personal import ENOUGH_OF_ONES_OWN, own_ranking, own_votes
-from storygen.arena.ranking import votes_to_separate
 from storygen.errors import StorygenError
 from storygen.ui.charts import heat_map, scatter, standings_table, votes_by_day, whiskers
 from storygen.ui.events import QUIET, warn
@@ -26,7 +25,7 @@ METHOD = (
 )
 
 
-def build_leaderboard_tab(arena: Arena, rater: RaterWidgets, tab: gr.Tab, page: gr.Blocks) -> None:
+def build_leaderboard_tab(arena: Arena, rater: RaterWidgets, tab: gr.Tab) -> None:
     """Places the tab's widgets and wires them."""
     gr.Markdown(METHOD, elem_classes="hint")
     table = gr.HTML(elem_id="board")
@@ -58,7 +57,6 @@ def build_leaderboard_tab(arena: Arena, rater: RaterWidgets, tab: gr.Tab, page: 
         return gr.update(value=[str(path) for path in sorted(folder.iterdir())], visible=True)
 
     outputs = [table, plots, facts, own]
-    page.load(show, rater.browser, outputs, **QUIET)
     tab.select(show, rater.browser, outputs, **QUIET)
     tab.select(lambda: gr.Timer(active=True), None, timer, queue=False, **QUIET)
     timer.tick(show, rater.browser, outputs, **QUIET)
@@ -91,7 +89,7 @@ def _facts(board: Board, arena: Arena) -> str:
         f"of two equal stories the left one wins {left:.1%} ({low:.1%} to {high:.1%})",
         _agreement("who saw two stories again, sides changed, said the same", board.with_itself),
         _agreement("two raters of the same stories said the same", board.with_others),
-        _distance(board, arena),
+        _distance(board),
         f"votes: {arena.status()}",
     ]
     if board.damaged:
@@ -103,14 +101,12 @@ def _agreement(what: str, share: Share) -> str:
     return f"{what}: {share.value:.0%} of {share.of:,}" if share.of else ""
 
 
-def _distance(board: Board, arena: Arena) -> str:
+def _distance(board: Board) -> str:
     """How far the first two are from being told apart."""
-    first = [row for row in board.contestants.standings if row.rank and row.group == 0][:2]
-    if len(first) < 2 or first[0].low > first[1].high:
+    pair = leaders(board.contestants)
+    if not pair or pair[0].low > pair[1].high or not board.to_separate:
         return ""
-    ballots = arena.board.ledger.ballots()
-    more = votes_to_separate(ballots, *(ballots.contestants.index(row.name) for row in first), most=20_000)
-    return f"about {more:,} more votes on the first two would tell them apart" if more else ""
+    return f"about {board.to_separate:,} more votes on the first two would tell them apart"
 
 
 def own_html(arena: Arena, rater: str) -> str:

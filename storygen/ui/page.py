@@ -41,7 +41,7 @@ def build_page(writers: Mapping[str, Writer], arena: Arena, notes: Sequence[str]
         with gr.Tab("Compare", id="compare-tab"):
             compare.build_compare_tab(arena, rater)
         with gr.Tab("Leaderboard", id="leaderboard-tab") as leaderboard:
-            build_leaderboard_tab(arena, rater, leaderboard, page)
+            build_leaderboard_tab(arena, rater, leaderboard)
         if here:
             with gr.Tab("How it works", id="how-tab") as lesson:
                 how.build_how_tab(here, lesson)

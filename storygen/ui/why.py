@@ -12,10 +12,10 @@ from storygen.errors import StorygenError
 from storygen.explain import Branches, beam_tree
 from storygen.models.transformer import Transformer
 from storygen.ui.events import QUIET, warn
-from storygen.ui.stream import Pen
+from storygen.ui.stream import Pen, growing
 from storygen.ui.why_html import beams_html, branches_html, token_name, waiting_html, writing_html
 from storygen.ui.why_look import BRANCHES_JS, PANEL_JS, STORY_JS
-from storygen.ui.why_view import HINT, View, growing, pick, shown_inside, shown_step, shown_story, view_of
+from storygen.ui.why_view import HINT, View, pick, shown_inside, shown_step, shown_story, view_of
 from storygen.writer import Result, Writer
 
 EXAMPLE = "Once upon a time"

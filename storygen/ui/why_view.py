@@ -1,6 +1,5 @@
 """What the Why tab shows of a session's stories: the view of one, and the way to the next. No widgets here."""
 
-import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,9 +18,9 @@ from storygen.explain import (
     words_of,
 )
 from storygen.ui.inside_html import attention_html, memory_html
-from storygen.ui.stream import paced
+from storygen.ui.stream import growing
 from storygen.ui.why_html import step_html, story_html, token_name, writing_html
-from storygen.writer import Result, StoryStream, Writer
+from storygen.writer import Result, Writer
 
 HINT = (
     '<div class="why-hint"><p class="why-note">Click a word to see why it is there, and what else could be.</p></div>'
@@ -77,14 +76,6 @@ def pick(writer: Writer, view: View, token: int) -> Iterator[tuple[str, View | N
     else:
         branches = view.branches.show(number)
     yield "", view_of(writer, branches, at)
-
-
-def growing(stream: StoryStream) -> Iterator[str]:
-    """The continuation so far, a few times a second."""
-    try:
-        yield from paced(itertools.accumulate(stream))
-    finally:
-        stream.close()
 
 
 def shown_story(writer: Writer, view: View) -> str:

@@ -18,7 +18,7 @@ from storygen.ui.events import QUIET, warn
 from storygen.ui.rater import RaterWidgets
 from storygen.ui.settings import build_settings, config_of, values_of
 from storygen.ui.stars import build_stars
-from storygen.ui.stream import Pen, paced
+from storygen.ui.stream import Pen, growing
 from storygen.writer import Result, Writer
 
 KEPT = 12
@@ -54,18 +54,8 @@ def write_story(
 ) -> Iterator[tuple[str, Result | None]]:
     """The story so far and, at the end, the result, a few times a second. Settings are as `config_of` takes them."""
     stream = writers[model].stream(opening or "", title or "", config_of(*settings))
-    try:
-        yield from ((text, None) for text in paced(growing(stream, stream.opening)))
-    finally:
-        stream.close()
+    yield from ((text, None) for text in growing(stream, stream.opening))
     yield stream.result.story, stream.result
-
-
-def growing(pieces: Iterator[str], text: str) -> Iterator[str]:
-    """The text so far, after each piece."""
-    for piece in pieces:
-        text += piece
-        yield text
 
 
 def describe_model(writer: Writer) -> str:

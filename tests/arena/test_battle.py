@@ -36,6 +36,9 @@ class Idle:
     is_busy = False
     revision = "r1"
 
+    def can(self, config):
+        return True
+
 
 @pytest.fixture
 def arena(tmp_path, monkeypatch):
@@ -346,6 +349,15 @@ def test_a_failure_does_not_end_the_filling():
     pool = Pool(("a",), write, lambda: True)
     assert not pool.fill() and not pool.fill()
     assert calls == ["a", "a"]
+
+
+def test_pairs_are_drawn_by_what_the_votes_say_by_now(arena):
+    """Nobody but the Leaderboard tab made the board, so without a visitor there all contestants stayed equal."""
+    battle = shown(arena)
+    arena.judge("ann", battle.id, "left")
+    assert not arena.board.form()
+    assert arena.pool.fill()
+    assert len(arena.board.form()) == 2
 
 
 def test_the_pool_fills_only_while_the_models_are_idle(arena, monkeypatch):

@@ -63,7 +63,17 @@ def test_the_board_is_made_again_only_when_votes_have_come(tmp_path):
 
 def test_an_empty_board(tmp_path):
     board = make_board(ledger_of(tmp_path))
-    assert (board.votes, board.contestants.standings, board.by_day) == (0, (), {})
+    assert (board.votes, board.contestants.standings, board.by_day, board.to_separate) == (0, (), {}, None)
+
+
+def test_the_board_tells_how_far_the_first_two_are_from_each_other(tmp_path, monkeypatch):
+    """It is a simulation of a second: made at each look at the page, it took the engine's core from the stories."""
+    asked = []
+    monkeypatch.setattr("storygen.arena.board.votes_to_separate", lambda *given: asked.append(given[1:]) or 70)
+    board = LiveBoard(ledger_of(tmp_path, *honest(40, "ann")))
+    assert [board.latest().to_separate, board.latest().to_separate] == [70, 70]
+    pair = [board.latest().names.index(row.name) for row in board.latest().contestants.standings]
+    assert asked == [tuple(pair)]
 
 
 def test_the_audit_names_the_odd_and_not_the_honest(tmp_path):
