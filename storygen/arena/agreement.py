@@ -20,23 +20,39 @@ class Share:
         return self.yes / self.of if self.of else float("nan")
 
 
-def agreement(ledger: Ledger, reasons: np.ndarray) -> tuple[Share, Share]:
-    """How often raters agree with themselves, and with others; of votes that count or were asked again.
+@dataclass(frozen=True)
+class Opinions:
+    """What raters said of pairs of texts, in columns of n."""
 
-    With themselves: a rater who saw two stories twice preferred the same one, or neither both times. With others: two
-    raters of the same two stories did. `reasons` are those of the ledger.
-    """
+    match: np.ndarray
+    """The same number for the same two texts, whatever their sides."""
+    rater: np.ndarray
+    said: np.ndarray
+    """The outcome for the text that sorts first: 1 a win, 0 a loss, 0.5 neither."""
+
+
+def opinions(ledger: Ledger, reasons: np.ndarray) -> Opinions:
+    """Those of the votes that count or were asked again; `reasons` are the ledger's."""
     kept = np.isin(reasons, [REASONS.index("counted"), REASONS.index("shown again to test the rater")])
     match, rater, first = (ledger.column(name)[kept] for name in ("match", "rater", "left_first"))
     outcome = ledger.outcomes()[kept]
-    said = np.where(first != 0, outcome, 1 - outcome)  # of the text that sorts first, on whatever side it was
-    return _agreement(match, rater, said, within=True), _agreement(match, rater, said, within=False)
+    return Opinions(match, rater, np.where(first != 0, outcome, 1 - outcome))
 
 
-def _agreement(match: np.ndarray, rater: np.ndarray, outcome: np.ndarray, within: bool) -> Share:
+def self_agreement(opinions: Opinions) -> Share:
+    """How often a rater who saw two stories twice preferred the same one, or neither both times."""
+    return _agreement(opinions, within=True)
+
+
+def mutual_agreement(opinions: Opinions) -> Share:
+    """How often two raters of the same two stories preferred the same one, or neither."""
+    return _agreement(opinions, within=False)
+
+
+def _agreement(opinions: Opinions, within: bool) -> Share:
     """Over all pairs of votes on the same two stories by the same rater (`within`) or by different ones."""
-    order = np.argsort(match, kind="stable")
-    match, rater, outcome = match[order], rater[order], outcome[order]
+    order = np.argsort(opinions.match, kind="stable")
+    match, rater, outcome = opinions.match[order], opinions.rater[order], opinions.said[order]
     starts = np.flatnonzero(np.r_[True, match[1:] != match[:-1]]) if len(match) else np.array([], int)
     sizes = np.diff(np.r_[starts, len(match)])
     yes = of = 0

@@ -42,6 +42,7 @@ def own_ranking(ledger: Ledger, rater: str) -> Ranking | None:
     told = [REASONS.index("counted"), REASONS.index("faster than reading")]
     reasons = ledger.reasons()
     mine = _standing(ledger, rater, reasons) & np.isin(reasons, told)
+    mine &= ledger.column("repeat")[: len(reasons)] == 0
     if mine.sum() < ENOUGH_OF_ONES_OWN:
         return None
     return rank(ledger.ballots(mine), enough=2)

@@ -40,7 +40,7 @@ class Ballots:
     rater: np.ndarray
     """Whole numbers from 0, one for each rater."""
     longer: np.ndarray
-    """(bytes of the left story - bytes of the right) / their sum, from -1 to 1."""
+    """(characters of the left story - those of the right) / their sum, from -1 to 1."""
 
     def __len__(self) -> int:
         return len(self.left)

@@ -1,8 +1,7 @@
 """The Leaderboard tab: who writes better, how sure that is, what the raters are like, and the votes to take away."""
 
 import html
-import tempfile
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -10,18 +9,20 @@ import gradio as gr
 from storygen.arena.agreement import Share
 from storygen.arena.battle import Arena
 from storygen.arena.board import Board, leaders
-from storygen.arena.export import export_votes
+from storygen.arena.export import LatestExport
 from storygen.arena.personal import ENOUGH_OF_ONES_OWN, own_ranking, own_votes
+from storygen.arena.ranking import Ranking
 from storygen.errors import StorygenError
 from storygen.ui.charts import heat_map, scatter, standings_table, votes_by_day, whiskers
+from storygen.ui.compare import TAG_LABELS
 from storygen.ui.events import QUIET, warn
 from storygen.ui.rater import RaterWidgets, rater_of
 
 SECONDS_BETWEEN_LOOKS = 30
 METHOD = (
     "Ratings by the Bradley-Terry model: 400 points are odds of ten to one, the average is 1500. Intervals come from a "
-    "bootstrap over raters; the order is that of the lower bounds, so nobody leads by luck. Only blind votes count, "
-    "and none that came faster than anybody reads."
+    "bootstrap over raters; the order is that of the lower bounds, so nobody leads by luck. Only blind votes count "
+    "(those on two strategies of one model too), and none that came faster than anybody reads."
 )
 
 
@@ -36,11 +37,13 @@ def build_leaderboard_tab(arena: Arena, rater: RaterWidgets, tab: gr.Tab) -> Non
         own = gr.HTML(elem_id="own-board")
     with gr.Accordion("Take the votes away", open=False):
         gr.Markdown(
-            "All votes with both stories, and preference pairs for training, as JSON lines and Parquet, with a card.",
+            "All votes with both stories, preference pairs for training, and stars, as JSON lines and Parquet, with a "
+            "card. They are made anew every ten minutes at most.",
             elem_classes="hint",
         )
         prepare = gr.Button("Prepare the files", elem_id="export")
         files = gr.Files(label="Files", visible=False, elem_id="export-files")
+    latest = LatestExport(arena.board.ledger)
     timer = gr.Timer(SECONDS_BETWEEN_LOOKS, active=False)
 
     def show(kept: str, profile: gr.OAuthProfile | None, request: gr.Request) -> tuple[str, str, str, str]:
@@ -49,12 +52,10 @@ def build_leaderboard_tab(arena: Arena, rater: RaterWidgets, tab: gr.Tab) -> Non
 
     def export() -> Any:
         try:
-            folder = Path(tempfile.mkdtemp(prefix="storygen-votes-")) / "votes"
-            export_votes(arena.board.ledger, folder)
+            return gr.update(value=[str(path) for path in latest.files()], visible=True)
         except StorygenError as error:
             warn(error)
             return gr.skip()
-        return gr.update(value=[str(path) for path in sorted(folder.iterdir())], visible=True)
 
     outputs = [table, plots, facts, own]
     tab.select(show, rater.browser, outputs, **QUIET)
@@ -66,12 +67,13 @@ def build_leaderboard_tab(arena: Arena, rater: RaterWidgets, tab: gr.Tab) -> Non
 def board_html(board: Board, arena: Arena) -> tuple[str, str, str]:
     """Table, plots and facts."""
     contestants, models, decodings = board.contestants, board.models, board.decodings
-    rating = {row.name: row.rating for row in contestants.standings if row.rank}
+    # Ratings of groups that have not met do not compare, so only the largest is in a plot with axes.
+    rating = {row.name: row.rating for row in contestants.standings if row.rank and row.group == 0}
     points = [(board.likelihood[name], rating[name], name) for name in board.names if name in rating]
     plots = (
-        whiskers(contestants.standings, "Contestants")
-        + whiskers(models.standings, "Models, ways of decoding held equal")
-        + whiskers(decodings.standings, "Ways of decoding, models held equal")
+        _by_group(contestants, "Contestants")
+        + _by_group(models, "Models, ways of decoding held equal")
+        + _by_group(decodings, "Ways of decoding, models held equal")
         + heat_map(board.names, board.wins, board.games, "Share that the row's contestant won against the column's")
         + votes_by_day(board.by_day, "Votes by day")
         + scatter(
@@ -79,6 +81,16 @@ def board_html(board: Board, arena: Arena) -> tuple[str, str, str]:
         )
     )
     return standings_table(contestants.standings, "Contestant"), plots, _facts(board, arena)
+
+
+def _by_group(ranking: Ranking, title: str) -> str:
+    """Whiskers, a chart for each group of those who have met."""
+    groups = sorted({row.group for row in ranking.standings if row.rank})
+    titles = [title if len(groups) == 1 else f"{title}, group {group + 1}" for group in groups]
+    return "".join(
+        whiskers([row for row in ranking.standings if row.group == group], title)
+        for group, title in zip(groups, titles, strict=True)
+    )
 
 
 def _facts(board: Board, arena: Arena) -> str:
@@ -112,9 +124,12 @@ def _distance(board: Board) -> str:
 def own_html(arena: Arena, rater: str) -> str:
     """A rater's own votes, newest first, and ranking."""
     ledger = arena.board.ledger
-    votes = own_votes(ledger, rater)
+    try:
+        votes, stars = own_votes(ledger, rater), list(ledger.stars(rater))
+    except StorygenError as error:
+        return f'<p class="hint">{html.escape(str(error))}</p>'
     if not votes:
-        return '<p class="hint">You have rated nothing yet.</p>'
+        return _own_stars(stars) or '<p class="hint">You have rated nothing yet.</p>'
     missing = ENOUGH_OF_ONES_OWN - len(votes)
     ranking = own_ranking(ledger, rater)
     head = (
@@ -128,4 +143,17 @@ def own_html(arena: Arena, rater: str) -> str:
         for vote in votes[:50]
     )
     columns = "<tr><th>Prompt</th><th>Left</th><th>Right</th><th>You said</th></tr>"
-    return f'{head}<table class="board"><thead>{columns}</thead><tbody>{rows}</tbody></table>'
+    return f'{head}<table class="board"><thead>{columns}</thead><tbody>{rows}</tbody></table>{_own_stars(stars)}'
+
+
+def _own_stars(records: Sequence[dict[str, Any]]) -> str:
+    """The single stories that a rater gave stars, newest first."""
+    rows = "".join(
+        f"<tr><td>{html.escape(record['prompt']['title'] or record['story']['text'][:60])}</td>"
+        f"<td>{html.escape(record['story']['model'])}</td>"
+        f"<td>{html.escape(', '.join(f'{TAG_LABELS[tag].lower()} {count}' for tag, count in record['stars'].items()))}"
+        "</td></tr>"
+        for record in records[:-51:-1]
+    )
+    columns = "<tr><th>Story</th><th>Model</th><th>Stars</th></tr>"
+    return f'<table class="board"><thead>{columns}</thead><tbody>{rows}</tbody></table>' if rows else ""
