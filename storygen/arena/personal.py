@@ -27,7 +27,7 @@ def own_votes(ledger: Ledger, rater: str, most: int = 200) -> list[OwnVote]:
     names, left, right = ledger.names(), ledger.column("left"), ledger.column("right")
     records = ((row, ledger.record(row)) for row in rows)
     return [
-        OwnVote(record["prompt"]["title"], names[left[row]], names[right[row]], record["verdict"].replace("_", " "))
+        OwnVote(record["prompt"]["title"], names[left[row]], names[right[row]], record["verdict"])
         for row, record in records
     ]
 

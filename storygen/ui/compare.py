@@ -8,6 +8,7 @@ import gradio as gr
 from storygen.arena.battle import SECONDS_TO_UNDO, Arena
 from storygen.arena.match import MAX_PROMPT, Prompt, Side
 from storygen.arena.personal import ENOUGH_OF_ONES_OWN
+from storygen.arena.record import MODES
 from storygen.arena.votes import MAX_NOTE, TAGS
 from storygen.decoding.engine import MAX_ROWS
 from storygen.errors import StorygenError
@@ -15,16 +16,10 @@ from storygen.ui.events import QUIET, warn
 from storygen.ui.markdown import plain
 from storygen.ui.rater import RaterWidgets, rater_of
 from storygen.ui.stream import spaced
+from storygen.ui.texts import fixed, say
 
-VERDICT_LABELS = {
-    "left": "Left is better",
-    "tie": "Equally good",
-    "right": "Right is better",
-    "both_bad": "Both are bad",
-    "skip": "Skip",
-}
-TAG_LABELS = {"grammar": "Grammar", "sense": "Makes sense", "creative": "Creative", "prompt": "Fits the prompt"}
-MODE_LABELS = {"blind": "Any two, blind", "strategies": "One model, two strategies", "named": "Pick both"}
+VERDICTS = ("left", "tie", "right", "both_bad", "skip")
+"""In the order of the buttons."""
 CSS = """
 .reveal { min-height: 3.2rem; }
 .reveal p { animation: reveal 0.5s ease-out; }
@@ -38,11 +33,6 @@ CSS = """
   .verdicts button { min-width: 0 !important; padding: 0.4rem; font-size: 0.9rem; }
 }
 """
-CONSENT = (
-    "Two contestants, each a model with a way of decoding, write on the same prompt; you rate them blind, then they "
-    "are named. Your verdict is stored with the prompt and both stories and may be published, under a random name and "
-    "without your address. Keys: 1 left, 2 equal, 3 right, 4 both bad, S skip, N new round, U undo."
-)
 
 
 def build_compare_tab(arena: Arena, rater: RaterWidgets) -> None:
@@ -50,42 +40,49 @@ def build_compare_tab(arena: Arena, rater: RaterWidgets) -> None:
     contestants = [str(contestant) for contestant in arena.contestants]
     with gr.Row(equal_height=True):
         prompt = gr.Textbox(
-            label="Title, idea or keywords",
-            placeholder="Leave it empty for a suggestion",
+            label=fixed("prompt"),
+            placeholder=fixed("compare.placeholder"),
             max_length=MAX_PROMPT,
             scale=4,
             min_width=240,
             elem_id="compare-prompt",
         )
-        mode = gr.Dropdown([(label, name) for name, label in MODE_LABELS.items()], label="Who", scale=1, elem_id="mode")
-        go = gr.Button("New round", variant="primary", scale=1, elem_id="round")
+        mode = gr.Dropdown(
+            [(fixed(f"compare.mode.{name}"), name) for name in MODES],
+            label=fixed("compare.mode"),
+            scale=1,
+            elem_id="mode",
+        )
+        go = gr.Button(fixed("compare.round"), variant="primary", scale=1, elem_id="round")
     with gr.Row():
-        model = gr.Dropdown(list(arena.writers), label="Model", visible=False, elem_id="compare-model")
-        left = gr.Dropdown(contestants, label="Left", visible=False, elem_id="pick-left")
-        right = gr.Dropdown(contestants, value=contestants[1], label="Right", visible=False, elem_id="pick-right")
-    status = gr.Markdown("Press New round to begin.", elem_classes="hint", elem_id="compare-status")
+        model = gr.Dropdown(list(arena.writers), label=fixed("model"), visible=False, elem_id="compare-model")
+        left = gr.Dropdown(contestants, label=fixed("compare.left"), visible=False, elem_id="pick-left")
+        right = gr.Dropdown(
+            contestants, value=contestants[1], label=fixed("compare.right"), visible=False, elem_id="pick-right"
+        )
+    status = gr.Markdown(fixed("compare.begin"), elem_classes="hint", elem_id="compare-status")
     stories, reveals = [], []
     with gr.Row():
         for side in ("left", "right"):
             with gr.Column(min_width=320):
                 box = gr.Textbox(
-                    label=f"Story on the {side}", lines=11, max_lines=11, interactive=False, elem_id=f"{side}-story",
-                    elem_classes="story",
+                    label=fixed(f"compare.story.{side}"), lines=11, max_lines=11, interactive=False,
+                    elem_id=f"{side}-story", elem_classes="story",
                 )  # fmt: skip
                 stories.append(box)
                 reveals.append(gr.Markdown(elem_id=f"{side}-reveal", elem_classes="reveal"))
     with gr.Row(elem_classes="verdicts"):
         buttons = [
-            gr.Button(label, interactive=False, min_width=120, elem_id=f"verdict-{name}")
-            for name, label in VERDICT_LABELS.items()
+            gr.Button(fixed(f"verdict.{name}"), interactive=False, min_width=120, elem_id=f"verdict-{name}")
+            for name in VERDICTS
         ]
     with gr.Row(equal_height=True):
         tags = gr.CheckboxGroup(
-            [(TAG_LABELS[tag], tag) for tag in TAGS], label="What decided it? (optional)", scale=2, elem_id="tags"
+            [(fixed(f"tag.{tag}"), tag) for tag in TAGS], label=fixed("compare.tags"), scale=2, elem_id="tags"
         )
-        note = gr.Textbox(label="A word to that (optional)", max_length=MAX_NOTE, scale=2, elem_id="note")
-        undo = gr.Button("Take it back", visible=False, scale=1, elem_id="undo")
-    gr.Markdown(CONSENT, elem_classes="hint below-verdicts")
+        note = gr.Textbox(label=fixed("note"), max_length=MAX_NOTE, scale=2, elem_id="note")
+        undo = gr.Button(fixed("compare.undo"), visible=False, scale=1, elem_id="undo")
+    gr.Markdown(fixed("compare.consent"), elem_classes="hint below-verdicts")
     battle_id = gr.State("")
     undo_time = gr.Timer(SECONDS_TO_UNDO, active=False)
 
@@ -128,7 +125,7 @@ def build_compare_tab(arena: Arena, rater: RaterWidgets) -> None:
         """What the page shows of a new round. The round before it stays on screen until the new one has begun."""
         session = request.session_hash or ""
         typed, chosen = (typed or "").strip(), {"strategies": (model,), "named": (left, right)}.get(mode, ())
-        waiting = f"Both are writing on: {plain(typed)}" if typed else "Both are writing ..."
+        waiting = say("compare.writing_on", prompt=plain(typed)) if typed else say("compare.writing")
         yield show(status=waiting, go=gr.update(interactive=False), can_judge=False)
         try:
             person = rater_of(arena, kept, profile, request)
@@ -140,7 +137,7 @@ def build_compare_tab(arena: Arena, rater: RaterWidgets) -> None:
         yield show(texts=("", ""), reveals=("", ""), battle="", judged=False, tags=[], note="")
         for texts in spaced(arena.show(battle)):
             yield show(texts=texts)
-        question = f"Which story on “{plain(battle.match.prompt.title)}” is better?"
+        question = say("compare.question", prompt=plain(battle.match.prompt.title))
         yield show(battle=battle.id, status=question, can_judge=True)
 
     def judge(verdict: str, battle: str, tags: list[str], note: str, request: gr.Request) -> tuple[Any, ...]:
@@ -151,7 +148,8 @@ def build_compare_tab(arena: Arena, rater: RaterWidgets) -> None:
         except StorygenError as error:
             warn(error)
             return show()
-        thanks = f"Thank you, “{VERDICT_LABELS[verdict].lower()}” is saved. {progress(arena.rated(session))}"
+        thanks = say("compare.thanks", verdict=say(f"verdict.{verdict}").lower())
+        thanks += " " + progress(arena.rated(session))
         return show(reveals=map(reveal, sides), status=thanks, judged=True, can_judge=False)
 
     def take_back(battle: str, request: gr.Request) -> tuple[Any, ...]:
@@ -160,7 +158,7 @@ def build_compare_tab(arena: Arena, rater: RaterWidgets) -> None:
         except StorygenError as error:
             warn(error)
             return show()
-        return show(status="Your rating is taken back and does not count. Press New round to go on.", judged=False)
+        return show(status=say("compare.undone"), judged=False)
 
     mode.change(show_choices, mode, [model, left, right], queue=False, **QUIET)
     gr.on(
@@ -180,7 +178,7 @@ def build_compare_tab(arena: Arena, rater: RaterWidgets) -> None:
 
         return click
 
-    for verdict, button in zip(VERDICT_LABELS, buttons, strict=True):
+    for verdict, button in zip(VERDICTS, buttons, strict=True):
         button.click(on_click(verdict), [battle_id, tags, note], outputs, **QUIET)
     undo.click(take_back, battle_id, outputs, **QUIET)
     undo_time.tick(lambda: show(judged=False), None, outputs, queue=False, **QUIET)
@@ -190,12 +188,13 @@ def progress(rated: int) -> str:
     """What a rater has reached, and what comes next."""
     missing = ENOUGH_OF_ONES_OWN - rated
     if missing > 0:
-        return f"{rated} rated; {missing} more unlock your own ranking."
-    return f"{rated} rated; your own ranking is on the Leaderboard tab."
+        return say("rated.more", rated=rated, missing=missing)
+    return say("rated.enough", rated=rated)
 
 
 def reveal(side: Side) -> str:
     """Who wrote a story, as Markdown for the time after the verdict."""
     result = side.result
-    speed = f"{result.tokens_per_second:.0f} tokens a second" if result.seconds else "written ahead"
-    return f"**{plain(str(side.contestant))}**  \nseed {result.seed} · {len(result.tokens)} tokens · {speed}"
+    speed = say("compare.speed", count=f"{result.tokens_per_second:.0f}") if result.seconds else say("compare.ahead")
+    facts = (f"{say('seed')} {result.seed}", say("compare.tokens", count=len(result.tokens)), speed)
+    return f"**{plain(str(side.contestant))}**  \n{' · '.join(facts)}"

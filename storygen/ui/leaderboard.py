@@ -14,35 +14,26 @@ from storygen.arena.personal import ENOUGH_OF_ONES_OWN, own_ranking, own_votes
 from storygen.arena.ranking import Ranking
 from storygen.errors import StorygenError
 from storygen.ui.charts import heat_map, scatter, standings_table, votes_by_day, whiskers
-from storygen.ui.compare import TAG_LABELS
 from storygen.ui.events import QUIET, warn
 from storygen.ui.rater import RaterWidgets, rater_of
+from storygen.ui.texts import fixed, number, say
 
 SECONDS_BETWEEN_LOOKS = 30
-METHOD = (
-    "Ratings by the Bradley-Terry model: 400 points are odds of ten to one, the average is 1500. Intervals come from a "
-    "bootstrap over raters; the order is that of the lower bounds, so nobody leads by luck. Only blind votes count "
-    "(those on two strategies of one model too), and none that came faster than anybody reads."
-)
 
 
 def build_leaderboard_tab(arena: Arena, rater: RaterWidgets, tab: gr.Tab) -> None:
     """Places the tab's widgets and wires them."""
-    gr.Markdown(METHOD, elem_classes="hint")
+    gr.Markdown(fixed("board.method"), elem_classes="hint")
     table = gr.HTML(elem_id="board")
-    with gr.Accordion("Plots, win matrix, votes over time", open=False):
+    with gr.Accordion(fixed("board.plots"), open=False):
         plots = gr.HTML(elem_id="board-plots")
     facts = gr.HTML(elem_id="board-facts")
-    with gr.Accordion("My ratings", open=False):
+    with gr.Accordion(fixed("board.own"), open=False):
         own = gr.HTML(elem_id="own-board")
-    with gr.Accordion("Take the votes away", open=False):
-        gr.Markdown(
-            "All votes with both stories, preference pairs for training, and stars, as JSON lines and Parquet, with a "
-            "card. They are made anew every ten minutes at most.",
-            elem_classes="hint",
-        )
-        prepare = gr.Button("Prepare the files", elem_id="export")
-        files = gr.Files(label="Files", visible=False, elem_id="export-files")
+    with gr.Accordion(fixed("board.export"), open=False):
+        gr.Markdown(fixed("board.export.says"), elem_classes="hint")
+        prepare = gr.Button(fixed("board.prepare"), elem_id="export")
+        files = gr.Files(label=fixed("board.files"), visible=False, elem_id="export-files")
     latest = LatestExport(arena.board.ledger)
     timer = gr.Timer(SECONDS_BETWEEN_LOOKS, active=False)
 
@@ -71,22 +62,21 @@ def board_html(board: Board, arena: Arena) -> tuple[str, str, str]:
     rating = {row.name: row.rating for row in contestants.standings if row.rank and row.group == 0}
     points = [(board.likelihood[name], rating[name], name) for name in board.names if name in rating]
     plots = (
-        _by_group(contestants, "Contestants")
-        + _by_group(models, "Models, ways of decoding held equal")
-        + _by_group(decodings, "Ways of decoding, models held equal")
-        + heat_map(board.names, board.wins, board.games, "Share that the row's contestant won against the column's")
-        + votes_by_day(board.by_day, "Votes by day")
-        + scatter(
-            points, "Does more likely mean better liked?", "mean log-probability per byte of its stories", "rating"
-        )
+        _by_group(contestants, say("board.contestants"))
+        + _by_group(models, say("board.models"))
+        + _by_group(decodings, say("board.decodings"))
+        + heat_map(board.names, board.wins, board.games, say("board.wins"))
+        + votes_by_day(board.by_day, say("board.days"))
+        + scatter(points, say("board.likelihood"), say("board.likelihood.across"), say("board.likelihood.up"))
     )
-    return standings_table(contestants.standings, "Contestant"), plots, _facts(board, arena)
+    return standings_table(contestants.standings, say("board.contestant")), plots, _facts(board, arena)
 
 
 def _by_group(ranking: Ranking, title: str) -> str:
     """Whiskers, a chart for each group of those who have met."""
     groups = sorted({row.group for row in ranking.standings if row.rank})
-    titles = [title if len(groups) == 1 else f"{title}, group {group + 1}" for group in groups]
+    several = len(groups) > 1
+    titles = [f"{title}. {say('board.group', number=group + 1)}" if several else title for group in groups]
     return "".join(
         whiskers([row for row in ranking.standings if row.group == group], title)
         for group, title in zip(groups, titles, strict=True)
@@ -94,23 +84,23 @@ def _by_group(ranking: Ranking, title: str) -> str:
 
 
 def _facts(board: Board, arena: Arena) -> str:
-    left, low, high = board.contestants.left_side
+    counted, (left, low, high) = board.contestants.votes, board.contestants.left_side
     facts = [
-        f"{board.contestants.votes:,} of {board.votes:,} votes count, by {board.contestants.raters:,} raters"
-        + "".join(f"; {count:,} {reason}" for reason, count in board.reasons.items()),
-        f"of two equal stories the left one wins {left:.1%} ({low:.1%} to {high:.1%})",
-        _agreement("who saw two stories again, sides changed, said the same", board.with_itself),
-        _agreement("two raters of the same stories said the same", board.with_others),
+        say("board.count", counted=number(counted), votes=number(board.votes), raters=number(board.contestants.raters))
+        + "".join(f"; {number(count)} {reason}" for reason, count in board.reasons.items()),
+        say("board.side", share=f"{left:.1%}", low=f"{low:.1%}", high=f"{high:.1%}"),
+        _agreement(say("board.itself"), board.with_itself),
+        _agreement(say("board.others"), board.with_others),
         _distance(board),
-        f"votes: {arena.status()}",
+        say("board.kept", status=arena.status()),
     ]
     if board.damaged:
-        facts.append(f"{board.damaged:,} lines in the files of votes could not be read")
+        facts.append(say("board.damaged", count=number(board.damaged)))
     return '<ul class="hint">' + "".join(f"<li>{html.escape(fact)}</li>" for fact in facts if fact) + "</ul>"
 
 
 def _agreement(what: str, share: Share) -> str:
-    return f"{what}: {share.value:.0%} of {share.of:,}" if share.of else ""
+    return say("board.share", what=what, share=f"{share.value:.0%}", cases=number(share.of)) if share.of else ""
 
 
 def _distance(board: Board) -> str:
@@ -118,7 +108,7 @@ def _distance(board: Board) -> str:
     pair = leaders(board.contestants)
     if not pair or pair[0].low > pair[1].high or not board.to_separate:
         return ""
-    return f"about {board.to_separate:,} more votes on the first two would tell them apart"
+    return say("board.separate", count=number(board.to_separate))
 
 
 def own_html(arena: Arena, rater: str) -> str:
@@ -129,31 +119,30 @@ def own_html(arena: Arena, rater: str) -> str:
     except StorygenError as error:
         return f'<p class="hint">{html.escape(str(error))}</p>'
     if not votes:
-        return _own_stars(stars) or '<p class="hint">You have rated nothing yet.</p>'
+        return _own_stars(stars) or f'<p class="hint">{say("board.own.none")}</p>'
     missing = ENOUGH_OF_ONES_OWN - len(votes)
     ranking = own_ranking(ledger, rater)
     head = (
-        f'<p class="hint">{len(votes)} rated; {missing} more unlock your own ranking.</p>'
+        f'<p class="hint">{say("rated.more", rated=len(votes), missing=missing)}</p>'
         if missing > 0 or ranking is None
-        else standings_table(ranking.standings, "My ranking")
+        else standings_table(ranking.standings, say("board.own.ranking"))
     )
     rows = "".join(
         f"<tr><td>{html.escape(vote.prompt)}</td><td>{html.escape(vote.left)}</td>"
-        f"<td>{html.escape(vote.right)}</td><td>{html.escape(vote.verdict)}</td></tr>"
+        f"<td>{html.escape(vote.right)}</td><td>{say(f'verdict.{vote.verdict}')}</td></tr>"
         for vote in votes[:50]
     )
-    columns = "<tr><th>Prompt</th><th>Left</th><th>Right</th><th>You said</th></tr>"
+    names = ("board.own.prompt", "compare.left", "compare.right", "board.own.verdict")
+    columns = f"<tr>{''.join(f'<th>{say(name)}</th>' for name in names)}</tr>"
     return f'{head}<table class="board"><thead>{columns}</thead><tbody>{rows}</tbody></table>{_own_stars(stars)}'
 
 
 def _own_stars(records: Sequence[dict[str, Any]]) -> str:
     """The single stories that a rater gave stars, newest first."""
-    rows = "".join(
-        f"<tr><td>{html.escape(record['prompt']['title'] or record['story']['text'][:60])}</td>"
-        f"<td>{html.escape(record['story']['model'])}</td>"
-        f"<td>{html.escape(', '.join(f'{TAG_LABELS[tag].lower()} {count}' for tag, count in record['stars'].items()))}"
-        "</td></tr>"
-        for record in records[:-51:-1]
-    )
-    columns = "<tr><th>Story</th><th>Model</th><th>Stars</th></tr>"
-    return f'<table class="board"><thead>{columns}</thead><tbody>{rows}</tbody></table>' if rows else ""
+    rows = ""
+    for record in records[:-51:-1]:
+        given = ", ".join(f"{say(f'tag.{tag}').lower()} {count}" for tag, count in record["stars"].items())
+        cells = (record["prompt"]["title"] or record["story"]["text"][:60], record["story"]["model"], given)
+        rows += f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>"
+    columns = "".join(f"<th>{say(f'board.stars.{name}')}</th>" for name in ("story", "model", "given"))
+    return f'<table class="board"><thead><tr>{columns}</tr></thead><tbody>{rows}</tbody></table>' if rows else ""

@@ -9,7 +9,7 @@ import storygen
 from storygen.arena.opening import open_arena
 from storygen.config import GenerationConfig
 from storygen.lesson.next_word import drawn_from, next_logprobs
-from storygen.ui.lesson_text import OPENING
+from storygen.ui.how import OPENING
 from storygen.ui.lesson_views import Lesson
 from tests.e2e.conftest import ROOT, expect, set_number, visit
 
