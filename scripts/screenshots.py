@@ -33,7 +33,7 @@ def write(page: Page) -> None:
 
 def compare(page: Page) -> None:
     """Two stories waiting for a verdict."""
-    open_tab(page, "Compare")
+    page.get_by_role("tab", name="Compare").click()
     page.locator("#round").click()
     page.wait_for_function("!document.querySelector('#verdict-left').disabled")
 
@@ -45,32 +45,22 @@ def reveal(page: Page) -> None:
     page.locator("#left-reveal strong").wait_for()
 
 
-def open_tab(page: Page, name: str) -> None:
-    """Opens a tab; on a narrow screen the last ones are in a menu."""
-    tab = page.get_by_role("tab", name=name)
-    if tab.count():
-        tab.click()
-    else:
-        page.get_by_role("button", name="More tabs").click()
-        page.locator(".overflow-dropdown").get_by_role("button", name=name).click()
-
-
 def why(page: Page) -> None:
     """A word of a story, explained."""
     write(page)
-    open_tab(page, "Why this word")
+    page.get_by_role("tab", name="Why this word").click()
     page.locator(".why-story button").nth(12).click()
 
 
 def how(page: Page) -> None:
     """A sentence on its way to the next word."""
-    open_tab(page, "How it works")
+    page.get_by_role("tab", name="How it works").click()
     page.locator("#how-choice tr").first.wait_for()
 
 
 def leaderboard(page: Page) -> None:
     """The table."""
-    open_tab(page, "Leaderboard")
+    page.get_by_role("tab", name="Leaderboard").click()
     page.locator("#board table").wait_for()
     page.get_by_role("button", name="Plots").click()
 

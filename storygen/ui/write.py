@@ -45,7 +45,10 @@ CSS = """
 .cards p { white-space: pre-wrap; }
 .cards h4 { font-size: 0.85rem; color: var(--body-text-color-subdued); margin: 0 0 0.5rem; }
 #status details summary { cursor: pointer; }
-@media (max-width: 760px) { #write-grid { grid-template: "ask" "story" "tune" / 100%; } }
+@media (max-width: 760px) {
+  #write-grid { grid-template: "ask" "story" "tune" / 100%; }
+  #story-buttons { display: grid !important; grid-template-columns: 1fr 1fr; }
+}
 """
 
 
@@ -105,7 +108,7 @@ def build_write_tab(page: gr.Blocks, writers: Mapping[str, Writer], arena: Arena
                 elem_id="story",
                 elem_classes="story",
             )
-            with gr.Row():
+            with gr.Row(elem_id="story-buttons"):
                 stop = gr.Button(fixed("write.stop"), interactive=False, min_width=80, elem_id="stop-button")
                 further = gr.Button(fixed("write.continue"), interactive=False, min_width=90, elem_id="continue")
                 again = gr.Button(fixed("write.again"), interactive=False, min_width=110, elem_id="again")

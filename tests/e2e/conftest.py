@@ -133,18 +133,4 @@ def set_number(page, slider, value):
 
 
 def open_tab(page, name):
-    """Opens a tab; on a narrow screen the last ones are in a menu, into which they move a moment after a resize."""
-    from playwright.sync_api import TimeoutError
-
-    tab, more = page.get_by_role("tab", name=name), page.get_by_role("button", name="More tabs")
-    for _ in range(10):
-        try:
-            if tab.is_visible():
-                tab.click(timeout=2000)
-            else:
-                more.click(timeout=2000)
-                page.locator(".overflow-dropdown").get_by_role("button", name=name).click(timeout=2000)
-            return
-        except TimeoutError:
-            continue
-    pytest.fail(f"there is no tab {name}")
+    page.get_by_role("tab", name=name).click()
