@@ -39,6 +39,7 @@ CSS = f"""
 .gradio-container > main {{ width: 100% !important; }}
 .story textarea {{ font-family: {SERIF}; font-size: 1.1rem; line-height: 1.6; padding: 0.9rem 1.1rem; }}
 .hint, .hint p {{ color: var(--body-text-color-subdued); font-size: 0.95rem; }}
+:focus-visible {{ outline: 3px solid var(--primary-500) !important; outline-offset: 1px; }}
 @media (prefers-reduced-motion: reduce) {{ * {{ animation: none !important; transition: none !important; }} }}
 .gradio-container {{ --good: #16a34a; --bad: #dc2626; }}
 footer .record.hidden + .divider {{ display: none; }}  /* it divides the first link from nothing */
@@ -63,10 +64,11 @@ footer {{ margin-bottom: var(--bar); }}
 @media (max-width: 760px) {{  /* within a thumb's reach; Gradio applies such rules below .contain only */
   .tab-wrapper {{ position: fixed; inset: auto 0 0 0; z-index: 6; height: var(--bar); margin: 0; padding: 0 0.3rem; }}
   .tab-wrapper {{ background: var(--body-background-fill); border-top: 1px solid var(--border-color-primary); }}
-  .tab-wrapper .tab-container {{ display: flex; flex-wrap: nowrap; width: 100%; height: 100%; background: none; }}
+  .tab-wrapper .tab-container {{ display: flex; flex-wrap: nowrap; width: 100%; height: 100%; }}
+  .tab-wrapper .tab-container {{ background: none; }}
   .tab-wrapper .tab-container::after {{ display: none; }}
-  .tab-wrapper button {{ flex: 1 0 min-content; height: 100%; padding: 0 0.2rem; white-space: normal; text-align: center; }}
-  .tab-wrapper button {{ justify-content: center; font-size: 0.82rem; line-height: 1.15; }}
+  .tab-wrapper button {{ flex: 1 0 min-content; justify-content: center; height: 100%; padding: 0 0.2rem; }}
+  .tab-wrapper button {{ white-space: normal; text-align: center; font-size: 0.82rem; line-height: 1.15; }}
 }}
 #notes {{ border-left: 3px solid var(--color-accent); padding-left: 0.8rem !important; }}
 """

@@ -107,7 +107,7 @@ def go(page, url):
     page.goto("about:blank")
     page.complaints[:] = complaints
     page.goto(url)
-    page.get_by_role("button", name="Write a story").wait_for()
+    page.locator("#write").wait_for()
 
 
 def is_outside(address, url):
@@ -134,3 +134,15 @@ def set_number(page, slider, value):
 
 def open_tab(page, name):
     page.get_by_role("tab", name=name).click()
+
+
+def story(page):
+    """The story on the Write tab."""
+    return page.locator("#story textarea").input_value()
+
+
+def new_round(page):
+    """Two stories that wait for a verdict."""
+    open_tab(page, "Compare")
+    page.locator("#round").click()
+    expect(page.locator("#verdict-left")).to_be_enabled()
