@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from storygen.arena.agreement import Share
-from storygen.arena.audit import audit, write_rules
+from storygen.arena.audit import audit, repeated_notes, write_rules
 from storygen.arena.board import Board, leaders, make_board
 from storygen.arena.contestants import load_catalogue
 from storygen.arena.export import export_votes
@@ -129,10 +129,13 @@ def _agreement(what: str, share: Share) -> str:
 
 
 def _audit(arguments: argparse.Namespace) -> None:
-    suspects = audit(_ledger(arguments))
+    ledger = _ledger(arguments)
+    suspects = audit(ledger)
     for suspect in suspects:
         print(f"{suspect.rater}  {suspect.votes} votes  " + "; ".join(suspect.oddities))
     print(f"{len(suspects)} suspicious raters")
+    for note in repeated_notes(ledger):
+        print(f"{note.times} times by {len(note.raters)} raters: {note.text!r}")
     if arguments.write:
         added = write_rules(arguments.write, suspects, datetime.now(UTC).date().isoformat())
         print(f"{added} of them added to {arguments.write}; keep its versions, and use it with --rules")

@@ -1,14 +1,14 @@
 """The Compare tab: two stories side by side, written by nobody knows whom, and a verdict."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import gradio as gr
 
 from storygen.arena.battle import SECONDS_TO_UNDO, Arena
-from storygen.arena.ledger import MODES
 from storygen.arena.match import MAX_PROMPT, Prompt, Side
 from storygen.arena.personal import ENOUGH_OF_ONES_OWN
+from storygen.arena.record import MODES
 from storygen.arena.votes import MAX_NOTE, TAGS
 from storygen.decoding.engine import MAX_ROWS
 from storygen.errors import StorygenError
@@ -89,6 +89,27 @@ def build_compare_tab(arena: Arena, rater: RaterWidgets) -> None:
     battle_id = gr.State("")
     undo_time = gr.Timer(SECONDS_TO_UNDO, active=False)
 
+    outputs = [*stories, *reveals, battle_id, status, go, undo, undo_time, tags, note, *buttons]
+
+    def show(
+        texts: Iterable[str] | None = None,
+        reveals: Iterable[str] | None = None,
+        judged: bool | None = None,
+        can_judge: bool | None = None,
+        **values: Any,
+    ) -> tuple[Any, ...]:
+        """An update of `outputs` in which all that is not given stays: `judged` offers the way back for its time."""
+        undoing = (gr.skip(), gr.skip()) if judged is None else (gr.update(visible=judged), gr.Timer(active=judged))
+        kept = gr.skip()
+        return (
+            *(texts or (kept, kept)),
+            *(reveals or (kept, kept)),
+            *(values.get(name, kept) for name in ("battle", "status", "go")),
+            *undoing,
+            *(values.get(name, kept) for name in ("tags", "note")),
+            *[kept if can_judge is None else gr.update(interactive=can_judge)] * len(buttons),
+        )
+
     def show_choices(chosen: str) -> list[Any]:
         wanted = [chosen == "strategies", chosen == "named", chosen == "named"]
         return [gr.update(visible=is_wanted) for is_wanted in wanted]
@@ -100,27 +121,27 @@ def build_compare_tab(arena: Arena, rater: RaterWidgets) -> None:
         left: str,
         right: str,
         kept: str,
+        open_battle: str,
         profile: gr.OAuthProfile | None,
         request: gr.Request,
     ) -> Iterator[tuple[Any, ...]]:
+        """What the page shows of a new round. The round before it stays on screen until the new one has begun."""
+        session = request.session_hash or ""
         typed, chosen = (typed or "").strip(), {"strategies": (model,), "named": (left, right)}.get(mode, ())
-        locked, hidden = [gr.update(interactive=False)] * len(buttons), gr.update(visible=False)
         waiting = say("compare.writing_on", prompt=plain(typed)) if typed else say("compare.writing")
-        blank = ["", "", "", "", "", waiting, gr.update(interactive=False), hidden, [], "", *locked]
-        yield tuple(blank)
-        unchanged = [gr.skip()] * (len(blank) - 2)
+        yield show(status=waiting, go=gr.update(interactive=False), can_judge=False)
         try:
             person = rater_of(arena, kept, profile, request)
-            battle = arena.begin(request.session_hash or "", person, Prompt(typed) if typed else None, mode, chosen)
+            battle = arena.begin(session, person, Prompt(typed) if typed else None, mode, chosen)
         except StorygenError as error:
             warn(error)
-            yield *unchanged[:5], plain(str(error)), *unchanged[4:]
+            yield show(status=plain(str(error)), can_judge=arena.can_judge(session, open_battle))
             return
+        yield show(texts=("", ""), reveals=("", ""), battle="", judged=False, tags=[], note="")
         for texts in spaced(arena.show(battle)):
-            yield *texts, *unchanged
+            yield show(texts=texts)
         question = say("compare.question", prompt=plain(battle.match.prompt.title))
-        ready = [gr.update(interactive=True)] * len(buttons)
-        yield *unchanged[:4], battle.id, question, *unchanged[:4], *ready
+        yield show(battle=battle.id, status=question, can_judge=True)
 
     def judge(verdict: str, battle: str, tags: list[str], note: str, request: gr.Request) -> tuple[Any, ...]:
         """What the page shows after a click on a verdict; a refused one leaves everything on screen."""
@@ -129,26 +150,25 @@ def build_compare_tab(arena: Arena, rater: RaterWidgets) -> None:
             sides = arena.judge(session, battle, verdict, tags or (), note or "")
         except StorygenError as error:
             warn(error)
-            return tuple(gr.skip() for _ in range(5 + len(buttons)))
+            return show()
         thanks = say("compare.thanks", verdict=say(f"verdict.{verdict}").lower())
         thanks += " " + progress(arena.rated(session))
-        locked = [gr.update(interactive=False)] * len(buttons)
-        return *map(reveal, sides), thanks, gr.update(visible=True), gr.Timer(active=True), *locked
+        return show(reveals=map(reveal, sides), status=thanks, judged=True, can_judge=False)
 
     def take_back(battle: str, request: gr.Request) -> tuple[Any, ...]:
         try:
             arena.undo(request.session_hash or "", battle)
         except StorygenError as error:
             warn(error)
-            return gr.skip(), gr.update(visible=False)
-        return say("compare.undone"), gr.update(visible=False)
+            return show()
+        return show(status=say("compare.undone"), judged=False)
 
     mode.change(show_choices, mode, [model, left, right], queue=False, **QUIET)
     gr.on(
         [go.click, prompt.submit],
         fight,
-        [prompt, mode, model, left, right, rater.browser],
-        [*stories, *reveals, battle_id, status, go, undo, tags, note, *buttons],
+        [prompt, mode, model, left, right, rater.browser, battle_id],
+        outputs,
         concurrency_id="generate",
         concurrency_limit=MAX_ROWS,
         trigger_mode="once",
@@ -162,11 +182,9 @@ def build_compare_tab(arena: Arena, rater: RaterWidgets) -> None:
         return click
 
     for verdict, button in zip(VERDICTS, buttons, strict=True):
-        button.click(on_click(verdict), [battle_id, tags, note], [*reveals, status, undo, undo_time, *buttons], **QUIET)
-    undo.click(take_back, battle_id, [status, undo], **QUIET)
-    undo_time.tick(
-        lambda: (gr.update(visible=False), gr.Timer(active=False)), None, [undo, undo_time], queue=False, **QUIET
-    )
+        button.click(on_click(verdict), [battle_id, tags, note], outputs, **QUIET)
+    undo.click(take_back, battle_id, outputs, **QUIET)
+    undo_time.tick(lambda: show(judged=False), None, outputs, queue=False, **QUIET)
 
 
 def progress(rated: int) -> str:

@@ -1,8 +1,7 @@
 """The Leaderboard tab: who writes better, how sure that is, what the raters are like, and the votes to take away."""
 
 import html
-import tempfile
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -10,8 +9,9 @@ import gradio as gr
 from storygen.arena.agreement import Share
 from storygen.arena.battle import Arena
 from storygen.arena.board import Board, leaders
-from storygen.arena.export import export_votes
+from storygen.arena.export import LatestExport
 from storygen.arena.personal import ENOUGH_OF_ONES_OWN, own_ranking, own_votes
+from storygen.arena.ranking import Ranking
 from storygen.errors import StorygenError
 from storygen.ui.charts import heat_map, scatter, standings_table, votes_by_day, whiskers
 from storygen.ui.events import QUIET, warn
@@ -34,6 +34,7 @@ def build_leaderboard_tab(arena: Arena, rater: RaterWidgets, tab: gr.Tab) -> Non
         gr.Markdown(fixed("board.export.says"), elem_classes="hint")
         prepare = gr.Button(fixed("board.prepare"), elem_id="export")
         files = gr.Files(label=fixed("board.files"), visible=False, elem_id="export-files")
+    latest = LatestExport(arena.board.ledger)
     timer = gr.Timer(SECONDS_BETWEEN_LOOKS, active=False)
 
     def show(kept: str, profile: gr.OAuthProfile | None, request: gr.Request) -> tuple[str, str, str, str]:
@@ -42,12 +43,10 @@ def build_leaderboard_tab(arena: Arena, rater: RaterWidgets, tab: gr.Tab) -> Non
 
     def export() -> Any:
         try:
-            folder = Path(tempfile.mkdtemp(prefix="storygen-votes-")) / "votes"
-            export_votes(arena.board.ledger, folder)
+            return gr.update(value=[str(path) for path in latest.files()], visible=True)
         except StorygenError as error:
             warn(error)
             return gr.skip()
-        return gr.update(value=[str(path) for path in sorted(folder.iterdir())], visible=True)
 
     outputs = [table, plots, facts, own]
     tab.select(show, rater.browser, outputs, **QUIET)
@@ -59,17 +58,29 @@ def build_leaderboard_tab(arena: Arena, rater: RaterWidgets, tab: gr.Tab) -> Non
 def board_html(board: Board, arena: Arena) -> tuple[str, str, str]:
     """Table, plots and facts."""
     contestants, models, decodings = board.contestants, board.models, board.decodings
-    rating = {row.name: row.rating for row in contestants.standings if row.rank}
+    # Ratings of groups that have not met do not compare, so only the largest is in a plot with axes.
+    rating = {row.name: row.rating for row in contestants.standings if row.rank and row.group == 0}
     points = [(board.likelihood[name], rating[name], name) for name in board.names if name in rating]
     plots = (
-        whiskers(contestants.standings, say("board.contestants"))
-        + whiskers(models.standings, say("board.models"))
-        + whiskers(decodings.standings, say("board.decodings"))
+        _by_group(contestants, say("board.contestants"))
+        + _by_group(models, say("board.models"))
+        + _by_group(decodings, say("board.decodings"))
         + heat_map(board.names, board.wins, board.games, say("board.wins"))
         + votes_by_day(board.by_day, say("board.days"))
         + scatter(points, say("board.likelihood"), say("board.likelihood.across"), say("board.likelihood.up"))
     )
     return standings_table(contestants.standings, say("board.contestant")), plots, _facts(board, arena)
+
+
+def _by_group(ranking: Ranking, title: str) -> str:
+    """Whiskers, a chart for each group of those who have met."""
+    groups = sorted({row.group for row in ranking.standings if row.rank})
+    several = len(groups) > 1
+    titles = [f"{title}. {say('board.group', number=group + 1)}" if several else title for group in groups]
+    return "".join(
+        whiskers([row for row in ranking.standings if row.group == group], title)
+        for group, title in zip(groups, titles, strict=True)
+    )
 
 
 def _facts(board: Board, arena: Arena) -> str:
@@ -103,9 +114,12 @@ def _distance(board: Board) -> str:
 def own_html(arena: Arena, rater: str) -> str:
     """A rater's own votes, newest first, and ranking."""
     ledger = arena.board.ledger
-    votes = own_votes(ledger, rater)
+    try:
+        votes, stars = own_votes(ledger, rater), list(ledger.stars(rater))
+    except StorygenError as error:
+        return f'<p class="hint">{html.escape(str(error))}</p>'
     if not votes:
-        return f'<p class="hint">{say("board.own.none")}</p>'
+        return _own_stars(stars) or f'<p class="hint">{say("board.own.none")}</p>'
     missing = ENOUGH_OF_ONES_OWN - len(votes)
     ranking = own_ranking(ledger, rater)
     head = (
@@ -120,4 +134,15 @@ def own_html(arena: Arena, rater: str) -> str:
     )
     names = ("board.own.prompt", "compare.left", "compare.right", "board.own.verdict")
     columns = f"<tr>{''.join(f'<th>{say(name)}</th>' for name in names)}</tr>"
-    return f'{head}<table class="board"><thead>{columns}</thead><tbody>{rows}</tbody></table>'
+    return f'{head}<table class="board"><thead>{columns}</thead><tbody>{rows}</tbody></table>{_own_stars(stars)}'
+
+
+def _own_stars(records: Sequence[dict[str, Any]]) -> str:
+    """The single stories that a rater gave stars, newest first."""
+    rows = ""
+    for record in records[:-51:-1]:
+        given = ", ".join(f"{say(f'tag.{tag}').lower()} {count}" for tag, count in record["stars"].items())
+        cells = (record["prompt"]["title"] or record["story"]["text"][:60], record["story"]["model"], given)
+        rows += f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>"
+    columns = "".join(f"<th>{say(f'board.stars.{name}')}</th>" for name in ("story", "model", "given"))
+    return f'<table class="board"><thead><tr>{columns}</tr></thead><tbody>{rows}</tbody></table>' if rows else ""

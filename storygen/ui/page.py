@@ -23,11 +23,13 @@ LOOK = {
     "js": f"() => {{ ({keys.SCRIPT})(); ({announce.SCRIPT})(); }}",
 }
 """What Gradio takes with the launch rather than with the page."""
+FILES_KEPT = 3600
+"""Seconds after which Gradio's copies of files that were downloaded are deleted."""
 
 
 def build_page(writers: Mapping[str, Writer], arena: Arena, notes: Sequence[str] = ()) -> gr.Blocks:
     """The app as Blocks, ready to be launched with LOOK. The notes stand at the top of the page."""
-    with gr.Blocks(title="storygen", analytics_enabled=False) as page:
+    with gr.Blocks(title="storygen", analytics_enabled=False, delete_cache=(FILES_KEPT, FILES_KEPT)) as page:
         gr.Markdown(f"# storygen\n{fixed('page.about')}")
         build_notes(notes)
         rater = build_rater(page, arena)

@@ -46,7 +46,7 @@ def build_stars(arena: Arena, rater: RaterWidgets, written: gr.State) -> None:
             arena.rate(request.session_hash or "", person, result, given, note or "")
         except StorygenError as error:
             warn(error)
-            return gr.skip(), gr.skip(), gr.skip()
-        return say("stars.thanks"), None, ""
+            return gr.skip(), gr.skip()
+        return say("stars.thanks"), ""
 
-    save.click(rate, [written, rater.browser, note, *stars], [said, written, note], **QUIET)
+    save.click(rate, [written, rater.browser, note, *stars], [said, note], **QUIET)

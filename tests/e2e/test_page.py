@@ -201,6 +201,11 @@ def test_both_can_be_picked_by_name(page, app):
     choose(page, "pick-left", "lstm, greedy")
     page.locator("#round").click()
     expect(page.locator("#verdict-left")).to_be_enabled()
+    story = page.locator("#left-story textarea").input_value()
+    choose(page, "pick-right", "lstm, greedy")
+    page.locator("#round").click()
+    expect(page.locator("#compare-status")).to_contain_text("choose two different contestants")
+    assert page.locator("#left-story textarea").input_value() == story  # a refused round leaves the open one
     page.locator("#verdict-tie").click()
     expect(page.locator("#left-reveal")).to_contain_text("lstm, greedy")
     assert cast(app[1])[-1]["mode"] == "named"

@@ -142,12 +142,12 @@ TEXTS = {f"help.{field.name}": field.metadata["help"] for field in fields(Genera
     # Leaderboard
     "board.method": "Ratings by the Bradley-Terry model: 400 points are odds of ten to one, the average is 1500. "
     "Intervals come from a bootstrap over raters; the order is that of the lower bounds, so nobody leads by luck. "
-    "Only blind votes count, and none that came faster than anybody reads.",
+    "Only blind votes count (those on two strategies of one model too), and none that came faster than anybody reads.",
     "board.plots": "Plots, win matrix, votes over time",
     "board.own": "My ratings",
     "board.export": "Take the votes away",
-    "board.export.says": "All votes with both stories, and preference pairs for training, as JSON lines and Parquet, "
-    "with a card.",
+    "board.export.says": "All votes with both stories, preference pairs for training, and stars, as JSON lines and "
+    "Parquet, with a card. They are made anew every ten minutes at most.",
     "board.prepare": "Prepare the files",
     "board.files": "Files",
     "board.none": "No votes yet.",
@@ -181,6 +181,9 @@ TEXTS = {f"help.{field.name}": field.metadata["help"] for field in fields(Genera
     "board.own.ranking": "My ranking",
     "board.own.prompt": "Prompt",
     "board.own.verdict": "You said",
+    "board.stars.story": "Story",
+    "board.stars.model": "Model",
+    "board.stars.given": "Stars",
     "chart.at_end": "{name}, at the end {value}",
     "chart.line": "{name}: {first} at {from_}, {last} at {to} {across}",
     # Why this word

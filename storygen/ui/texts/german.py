@@ -162,12 +162,13 @@ TEXTS = {
     "rated.enough": "{rated} bewertet; deine eigene Rangliste steht unter Rangliste.",
     "board.method": "Wertungen nach dem Bradley-Terry-Modell: 400 Punkte stehen für zehn zu eins, der Durchschnitt "
     "ist 1500. Intervalle kommen aus einem Bootstrap über die Bewertenden; geordnet wird nach der unteren Grenze, "
-    "damit niemand durch Glück führt. Nur blinde Urteile zählen, und keine, die schneller kamen, als jemand liest.",
+    "damit niemand durch Glück führt. Nur blinde Urteile zählen (auch die über zwei Strategien eines Modells), "
+    "und keine, die schneller kamen, als jemand liest.",
     "board.plots": "Diagramme, wer gegen wen, Urteile über die Zeit",
     "board.own": "Meine Urteile",
     "board.export": "Die Urteile mitnehmen",
-    "board.export.says": "Alle Urteile mit beiden Geschichten, und Paare zum Trainieren, als JSON-Zeilen und Parquet, "
-    "mit einer Beschreibung.",
+    "board.export.says": "Alle Urteile mit beiden Geschichten, Paare zum Trainieren und Sterne, als JSON-Zeilen und "
+    "Parquet, mit einer Beschreibung. Sie werden höchstens alle zehn Minuten neu gemacht.",
     "board.prepare": "Dateien vorbereiten",
     "board.files": "Dateien",
     "board.none": "Noch keine Urteile.",
@@ -201,6 +202,9 @@ TEXTS = {
     "board.own.ranking": "Meine Rangliste",
     "board.own.prompt": "Vorgabe",
     "board.own.verdict": "Dein Urteil",
+    "board.stars.story": "Geschichte",
+    "board.stars.model": "Modell",
+    "board.stars.given": "Sterne",
     "chart.at_end": "{name}, am Ende {value}",
     "chart.line": "{name}: {first} bei {from_}, {last} bei {to} {across}",
     "why.introduction": "Je kräftiger die Farbe eines Wortes, desto weniger hat das Modell es erwartet. Klicke auf "
