@@ -23,6 +23,8 @@ from storygen.app_process import running_app
 ROOT, REPEATS, OTHERS = Path(__file__).parents[1], 5, 10
 MODELS = {"STORYGEN_MODELS": ""}
 """The bundled ones."""
+OPENING = "Once upon a time"
+HAS_A_WORD = f"() => /^{OPENING}\\W+\\w/.test(document.querySelector('#story textarea').value)"
 USABLE, REACTION, FIRST_WORD = (
     "from opening the page to a usable one",
     "from choosing a strategy to its explanation and sliders",
@@ -42,10 +44,10 @@ def visit(browser: Browser, url: str) -> dict[str, float]:
     with _timed(seconds, REACTION):
         option.click()
         page.locator("#top-k").wait_for()
-    page.locator("#opening textarea").fill("Once upon a time")
+    page.locator("#opening textarea").fill(OPENING)
     with _timed(seconds, FIRST_WORD):
         page.locator("#write").click()
-        page.wait_for_function("() => document.querySelector('#story textarea').value.length > 0")
+        page.wait_for_function(HAS_A_WORD)
     page.close()
     return seconds
 
@@ -66,7 +68,7 @@ def others(url: str, count: int) -> Iterator[None]:
         client = Client(url, verbose=False)
         has_begun = False
         while not is_over.is_set():
-            story = client.submit(opening="Once upon a time", max_new_tokens=400, api_name="/generate_story")
+            story = client.submit(opening=OPENING, max_new_tokens=400, api_name="/generate_story")
             for _ in story:
                 if not has_begun:
                     reading.wait()

@@ -10,7 +10,7 @@ from storygen.config import MODIFIERS, STRATEGIES, GenerationConfig, field_of
 from storygen.ui.events import QUIET
 from storygen.ui.texts import fixed
 
-PRESETS = {
+PRESETS = {  # safe: at 0.6 a fifth of the Transformer's runs of four words had come before; so forbidden, a hundredth
     "safe": GenerationConfig(strategy="top_p", temperature=0.6, top_p=0.9, no_repeat_ngram=4),
     "balanced": GenerationConfig(),
     "wild": GenerationConfig(strategy="min_p", temperature=1.3, min_p=0.05),
