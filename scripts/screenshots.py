@@ -1,4 +1,4 @@
-"""Pictures of every tab, on a laptop and on a phone, for the README: `python scripts/screenshots.py`.
+"""Pictures of every tab, on a laptop and on a phone, for the README: `python -m scripts.screenshots`.
 
 Starts the app with the bundled models and simulated votes, drives it with Chromium, and writes PNGs to docs/images.
 """
@@ -65,13 +65,19 @@ def leaderboard(page: Page) -> None:
     page.get_by_role("button", name="Plots").click()
 
 
+def start(page: Page) -> None:
+    """The first look."""
+
+
 STATES: dict[str, Callable[[Page], None]] = {
+    "start": start,
     "write": write,
     "why": why,
     "how": how,
     "leaderboard": leaderboard,  # before there is a vote that is not simulated
     "compare": compare,
     "reveal": reveal,
+    "german-dark": write,
 }
 """Name of a picture, and what leads to it."""
 
@@ -91,10 +97,11 @@ def main() -> None:
 
 def take(browser: Browser, url: str, lead: Callable[[Page], None], width: int, height: int, path: Path) -> None:
     """One picture of what `lead` leads to."""
-    page = browser.new_page(viewport={"width": width, "height": height})
+    locale, theme = ("de-DE", "dark") if "german-dark" in path.name else ("en-US", "light")
+    page = browser.new_page(viewport={"width": width, "height": height}, locale=locale)
     page.set_default_timeout(60_000)
-    page.goto(f"{url}/?__theme=light")
-    page.get_by_role("button", name="Write a story").wait_for()
+    page.goto(f"{url}/?__theme={theme}")
+    page.locator("#write").wait_for()
     lead(page)
     page.wait_for_timeout(900)  # for what fades in
     shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
