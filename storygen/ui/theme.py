@@ -58,10 +58,12 @@ table.matrix caption, .chart figcaption {{ text-align: left; font-weight: 600; m
 .chart .grid {{ stroke: var(--border-color-primary); }}
 .chart .bar {{ stroke: var(--primary-500); stroke-width: 2.5; }}
 .chart .dot, .chart .fill {{ fill: var(--primary-600); }}
-.gradio-container {{ --bar: clamp(0px, (761px - 100vw) * 1000, 3.5rem); }}  /* height of the phone's tab bar, else 0 */
+/* The height of the tab bar, which a phone has at its bottom, within a thumb's reach; 0 on a laptop. */
+.gradio-container {{ --bar: clamp(0px, (761px - 100vw) * 1000, 3.5rem); }}
 .gradio-container .main {{ padding-inline: clamp(0.8rem, 3vw, 2rem) !important; }}
 footer {{ margin-bottom: var(--bar); }}
-@media (max-width: 760px) {{  /* within a thumb's reach; Gradio applies such rules below .contain only */
+@media (max-width: 760px) {{  /* Gradio applies such rules below .contain only */
+  table.board {{ font-size: 0.82rem; }} table.board th, table.board td {{ padding: 0.3rem; }}
   .tab-wrapper {{ position: fixed; inset: auto 0 0 0; z-index: 6; height: var(--bar); margin: 0; padding: 0 0.3rem; }}
   .tab-wrapper {{ background: var(--body-background-fill); border-top: 1px solid var(--border-color-primary); }}
   .tab-wrapper .tab-container {{ display: flex; flex-wrap: nowrap; width: 100%; height: 100%; }}
