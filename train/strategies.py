@@ -1,0 +1,160 @@
+"""What each way of decoding makes of a model: `python -m train.evaluate strategies --model checkpoints/transformer`.
+
+Held-out stories are cut after their first words, the model goes on in every way of decoding, and its continuations
+are measured beside those of the stories' authors: likelihood, repetition, diversity, overlap with people, and what is
+copied from the training text. OUT gets NAME.json, NAME.md and two pictures for each model. What was written is kept in
+the cache folder, so an interrupted run goes on where it was.
+"""
+
+import hashlib
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from storygen.arena.contestants import describe_decoding
+from storygen.cli import Parser, run
+from storygen.config import STRATEGIES, GenerationConfig, unknown_name
+from storygen.data.files import find_files, read_file
+from storygen.data.sources import builtin_tales
+from storygen.data.story import ReadReport, Story
+from storygen.evaluation.continuations import OPENING_WORDS, Continuation, HeldOut, by_model, by_people, hold_out
+from storygen.evaluation.memorisation import Index, build_index, find_copies
+from storygen.evaluation.overlap import bleu
+from storygen.evaluation.stories import OTHERS, true_prompt_wins
+from storygen.evaluation.strategies import GRID
+from storygen.evaluation.strategy_report import markdown, row, save
+from storygen.writer import Writer, load
+
+SHIPPED = 30_000_000
+"""Bytes of an index that is light enough to go with a checkpoint."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the command line."""
+    parser = Parser(prog="python -m train.evaluate strategies", description=__doc__.split(":")[0] + ".")
+    parser.add_argument("--model", nargs="+", required=True, help="model folders or Hub repositories")
+    parser.add_argument("--text", nargs="+", default=[], help="held-out story files; default: the built-in tales.valid")
+    parser.add_argument("--train", nargs="+", default=[], help="the training text; default: the built-in tales")
+    parser.add_argument("--strategy", nargs="+", default=list(STRATEGIES), help="only these; default: all")
+    parser.add_argument("--stories", type=int, default=50, help="how many to go on with (default: 50)")
+    parser.add_argument("--opening", type=int, default=OPENING_WORDS, metavar="WORDS", help="default: 30")
+    parser.add_argument("--tokens", type=int, default=200, help="most that the model writes of each (default: 200)")
+    parser.add_argument("--out", type=Path, default=Path("runs/strategies"), help="default: runs/strategies")
+    parser.add_argument("--cache", type=Path, default=Path("runs/evaluation"), help="default: runs/evaluation")
+    arguments = parser.parse_args(argv)
+    for name in arguments.strategy:
+        if name not in STRATEGIES:
+            raise unknown_name("strategy", name, STRATEGIES)
+    grid = [each.replace(max_new_tokens=arguments.tokens) for each in GRID if each.strategy in arguments.strategy]
+    held_out = read_stories(find_files(arguments.text) if arguments.text else builtin_tales()[1])
+    stories = hold_out([story.text for story in held_out], arguments.stories, arguments.opening)
+    training = find_files(arguments.train) if arguments.train else builtin_tales()[0]
+    index = cached_index(training, arguments.cache)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for model in arguments.model:
+        writer = load(model)
+        people = by_people(writer, stories, arguments.tokens)
+        written = [people, *write(writer, stories, grid, arguments.cache)]
+        texts = [each.text for continuations in written for each in continuations]
+        copies = find_copies(texts, read_training(training, "searching"))
+        record = {
+            "model": writer.name,
+            "revision": writer.revision,
+            "stories": len(stories),
+            "opening_words": arguments.opening,
+            "max_new_tokens": arguments.tokens,
+            "bleu_signature": bleu([stories[0].rest], [[stories[0].rest]])[1],
+            "training": {
+                "stories": index.stories,
+                "characters": index.characters,
+                "index_bytes": index.bytes,
+                "false_positives": index.false_positives,
+            },
+            "true_prompt_wins": rank_prompts(writer, held_out),
+            "rows": [
+                row(config, continuations, people, index, copies[number * len(stories) : (number + 1) * len(stories)])
+                for number, (config, continuations) in enumerate(zip([None, *grid], written, strict=True))
+            ],
+        }
+        save(record, arguments.out)
+        print(markdown(record))
+    print(f"written to {arguments.out}")
+
+
+def make_index(argv: Sequence[str] | None = None) -> None:
+    """Makes an index of training text, for pages and reports that tell what a story copies of it."""
+    parser = Parser(prog="python -m train.evaluate index", description=make_index.__doc__)
+    parser.add_argument("--train", nargs="+", default=[], help="the training text; default: the built-in tales")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="file to write, CHECKPOINT/memorisation.safetensors say"
+    )
+    arguments = parser.parse_args(argv)
+    files = find_files(arguments.train) if arguments.train else builtin_tales()[0]
+    made = build_index(story.text for story in read_training(files, "indexing"))
+    made.save(arguments.out)
+    print(
+        f"{arguments.out}: {made.bytes / 1e6:.1f} MB, {made.runs:,} runs and {len(made.words):,} words; "
+        f"{made.false_positives:.3%} of unseen runs are taken for seen ones"
+    )
+    if made.bytes > SHIPPED:
+        print(f"note: over {SHIPPED / 1e6:.0f} MB it is no light load for who fetches the checkpoint")
+
+
+def read_stories(files: Sequence[Path]) -> list[Story]:
+    """The stories of some files; lines that can't be used are reported on standard error."""
+    stories = []
+    for file in files:
+        report = ReadReport(file.name)
+        stories += [story for story in read_file(file, report) if story.text.strip()]
+        for example in report.examples:
+            print(f"note: {example}", file=sys.stderr)
+    return stories
+
+
+def read_training(files: Sequence[Path], doing: str) -> Iterator[Story]:
+    """The stories of the training text one by one, with a progress bar."""
+    stories = (story for file in files for story in read_file(file, ReadReport(file.name)))
+    yield from tqdm(stories, f"{doing} the training text", unit="story", disable=None, leave=False)
+
+
+def cached_index(files: Sequence[Path], cache: Path) -> Index:
+    """The index of the training text in some files, made once for the same content."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    path = cache / f"training-{digest.hexdigest()[:16]}.safetensors"
+    if not path.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        build_index(story.text for story in read_training(files, "indexing")).save(path)
+    return Index.load(path)
+
+
+def write(
+    writer: Writer, stories: Sequence[HeldOut], grid: Sequence[GenerationConfig], cache: Path
+) -> list[list[Continuation]]:
+    """How the model goes on with the stories, for each way of decoding."""
+    with tqdm(total=len(grid) * len(stories), desc=writer.name, unit="story", disable=None) as bar:
+        written: list[list[Continuation]] = []
+        for config in grid:
+            bar.set_postfix_str(describe_decoding(config))
+            written.append([])
+            for each in by_model(writer, stories, config, cache):
+                written[-1].append(each)
+                bar.update()
+    return written
+
+
+def rank_prompts(writer: Writer, stories: Sequence[Story]) -> float | None:
+    """How often a text is likeliest after its own prompt or title, among ten; None if there are too few prompts."""
+    asked = [(story.prompt or story.title, story.text) for story in stories if story.prompt or story.title]
+    if len({prompt for prompt, _ in asked}) <= OTHERS:
+        return None
+    wins = true_prompt_wins(writer.model, writer.tokenizer, asked)
+    wins = list(tqdm(wins, f"{writer.name} ranks prompts", len(asked), unit="story", disable=None, leave=False))
+    return sum(wins) / len(wins)
+
+
+if __name__ == "__main__":
+    run(main)
