@@ -18,18 +18,24 @@ from typing import Any
 
 from tqdm import tqdm
 
+from storygen.arena.ledger import read_ledger
 from storygen.cli import Parser, add_settings, run, settings_in
 from storygen.config import write_json
 from storygen.data.files import find_files, read_file
 from storygen.data.sources import builtin_tales
 from storygen.data.story import ReadReport
 from storygen.errors import StorygenError
+from storygen.evaluation.baselines import COMPRESSORS, measure_baselines
 from storygen.evaluation.likelihood import Likelihood, LikelihoodConfig, text_likelihood
+from storygen.evaluation.people import people_section
+from storygen.evaluation.plots import draw_plots
 from storygen.evaluation.record import (
     FILE,
     REPORT,
+    baselines_section,
     comparison_section,
     likelihood_section,
+    merged,
     model_entry,
     read_record,
     write_entry,
@@ -50,15 +56,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = _parser().parse_args(argv)
     if arguments.stories < 0:
         raise StorygenError(f"--stories is {arguments.stories}; it must be 0 or more")
-    record = read_record(arguments.record) if arguments.record else measure_all(arguments)
+    models = list(dict.fromkeys([*arguments.model, *(arguments.compare or [])]))
+    if not models and not arguments.record:
+        raise StorygenError("give models to measure with --model, or an earlier record with --record")
+    record = read_record(arguments.record) if arguments.record else {"models": {}}
+    if models:
+        record = merged(record, measure_all(models, arguments))
+    if arguments.votes:
+        record["people"] = people_section(read_ledger(arguments.votes), record)
     print("\n".join(report(record)))
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)
         write_json(arguments.out / FILE, record)
         write_whole(arguments.out / REPORT, "\n".join(report(record)) + "\n")
-    if arguments.write:
-        for model in models_given(arguments):
-            write_entry(Path(model), record)
+        draw_plots(record, arguments.out)
+    if arguments.write is not None:
+        for folder in arguments.write or models:
+            write_entry(Path(folder), record)
     for text in arguments.fill:
         write_whole(text, fill(text.read_text(encoding="utf-8"), record))
 
@@ -71,26 +85,43 @@ def _parser() -> Parser:
         "--compare", nargs="*", metavar="MODEL", help="more models; tells of each two whether the difference is real"
     )
     parser.add_argument(
+        "--train",
+        nargs="*",
+        metavar="FILE",
+        help="also measure compressors and n-grams that know these story files; default: the built-in tales.train",
+    )
+    parser.add_argument(
         "--stories", type=int, default=0, metavar="N", help="also write and judge stories for the first N prompts"
     )
     parser.add_argument(
         "--prompts", nargs="+", default=[], help="story files with prompts or titles for them; default: tales.valid"
     )
+    parser.add_argument(
+        "--votes",
+        nargs="+",
+        type=Path,
+        metavar="FOLDER",
+        help="the arena's votes: how far do figures agree with people?",
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help=f"folder for {FILE}, {REPORT} and plots")
-    parser.add_argument("--write", action="store_true", help="put the figures into each model's training.json and card")
+    parser.add_argument(
+        "--write",
+        nargs="*",
+        metavar="FOLDER",
+        help="put the figures into training.json and card of these models; default: those measured",
+    )
     parser.add_argument(
         "--fill", nargs="+", type=Path, default=[], metavar="FILE", help="Markdown files whose marked tables to fill in"
     )
-    parser.add_argument("--record", type=Path, metavar="FILE", help=f"an earlier {FILE}, instead of measuring")
+    parser.add_argument(
+        "--record", type=Path, metavar="FILE", help=f"an earlier {FILE}: what is not measured now is taken from there"
+    )
     add_settings(parser, LikelihoodConfig)
     return parser
 
 
-def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
+def measure_all(models: Sequence[str], arguments: argparse.Namespace) -> dict[str, Any]:
     """The record of all that the command line asks for."""
-    models = models_given(arguments)
-    if not models:
-        raise StorygenError("give models to measure with --model")
     config = LikelihoodConfig(**settings_in(arguments, LikelihoodConfig))
     texts = {name: read_texts(file) for name, file in named(text_files(arguments.text)).items()}
     writers = names_of_models([load(model) for model in models], models)
@@ -103,6 +134,9 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
         record["models"][name], measured[name] = measure_model(writer, texts, config, asked)
     if arguments.compare is not None:
         record["comparison"] = comparison_section(measured)
+    if arguments.train is not None:
+        files = find_files(arguments.train) if arguments.train else builtin_tales()[0]
+        record["baselines"] = compare_with_counting(files, texts, writers)
     return record
 
 
@@ -116,11 +150,6 @@ def measure_model(
     if asked:
         entry["stories"] = measure_stories(writer, asked)
     return entry, measured
-
-
-def models_given(arguments: argparse.Namespace) -> list[str]:
-    """The models that the command line names, each once."""
-    return list(dict.fromkeys([*arguments.model, *(arguments.compare or [])]))
 
 
 def names_of_models(writers: Sequence[Writer], given: Sequence[str]) -> dict[str, Writer]:
@@ -170,6 +199,17 @@ def measure(writer: Writer, texts: Sequence[str], doing: str, config: Likelihood
         return text_likelihood(writer.model, writer.tokenizer, bar, config)
     except StorygenError as error:
         raise StorygenError(f"{writer.name} on {doing}: {error}") from None
+
+
+def compare_with_counting(
+    files: Sequence[Path], texts: Mapping[str, Sequence[str]], writers: Mapping[str, Writer]
+) -> dict[str, Any]:
+    """The section of the baselines; n-grams are of the first tokenizer that loses nothing, if there is one."""
+    name, writer = min(writers.items(), key=lambda item: not item[1].tokenizer.lossless)
+    training = [text for file in files for text in read_texts(file)]
+    found = measure_baselines(training, texts, writer.tokenizer)
+    steps = tqdm(found, "baselines", (len(COMPRESSORS) + 1) * len(texts), unit="text", disable=None, leave=False)
+    return baselines_section(steps, training, [file.name for file in files], name)
 
 
 def measure_stories(writer: Writer, asked: Sequence[tuple[str, str]]) -> dict[str, Any]:

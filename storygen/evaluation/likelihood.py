@@ -229,10 +229,8 @@ def likelihood(
             tokens.append(len(story.tokens) - 1)
             sizes.append(story.bytes)
             words.append(story.words)
-            if config.carry_state:
-                yield Piece(story.tokens, len(story.tokens) - 1, number)
-                continue
-            for window in rolling_windows(len(story.tokens), context, config.stride):
+            reach = len(story.tokens) if config.carry_state else context  # a carried state needs no windows
+            for window in rolling_windows(len(story.tokens), reach, config.stride):
                 yield Piece(story.tokens[window.start : window.stop], window.scored, number)
 
     was_training = model.training

@@ -9,7 +9,7 @@ What is said of one model, its entry, also goes into its training.json (`metrics
 are made from this by `tables`, and from nothing else.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,44 @@ def comparison_section(measured: Mapping[str, Mapping[str, Likelihood]]) -> dict
                 figures = {name: round(getattr(found, name), 4) for name in ("value", "low", "high", "p")}
                 pairs.append({"text": text, "first": first, "second": second, **figures, "is_real": found.is_real})
     return {"method": COMPARED, "pairs": pairs}
+
+
+def baselines_section(
+    found: Iterable[tuple[str, str, float]], training: Sequence[str], files: Sequence[str], tokenizer: str
+) -> dict[str, Any]:
+    """The section `baselines` of a record, from what `measure_baselines` finds."""
+    texts: dict[str, dict[str, float]] = {}
+    for baseline, text, value in found:
+        texts.setdefault(baseline, {})[text] = round(value, 4)
+    size = sum(len(text.encode(errors="replace")) for text in training)
+    method = (
+        f"Baselines have seen {size / 1e6:.1f} MB of training text ({', '.join(files)}). xz -9e and zstd --ultra -22: "
+        "what the text adds to the compressed training text when it follows it. n-grams: interpolated modified "
+        f"Kneser-Ney over the tokens of {tokenizer}, counted in the training text, end tokens included."
+    )
+    return {"method": method, "texts": texts}
+
+
+def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """The new record, and of the old one what was not measured anew and belongs to the same weights.
+
+    StorygenError if models would stand side by side that were read in different ways.
+    """
+    models = dict(old["models"])
+    changed = set()
+    for name, entry in new["models"].items():
+        same = name in models and models[name]["revision"] == entry["revision"]
+        models[name] = {**models[name], **entry} if same else entry
+        changed |= set() if same else {name}
+    ways = {name: entry["likelihood"]["settings"] for name, entry in models.items() if "likelihood" in entry}
+    if any(settings != way for settings in ways.values() for way in ways.values()):
+        told = "; ".join(f"{name}: {settings}" for name, settings in ways.items())
+        raise StorygenError(f"the models were read in different ways, measure all of them anew ({told})")
+    record = {**old, **new, "models": models}
+    if "comparison" in old and "comparison" not in new:
+        pairs = [pair for pair in old["comparison"]["pairs"] if not changed & {pair["first"], pair["second"]}]
+        record["comparison"] = {**old["comparison"], "pairs": pairs}
+    return record
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -104,11 +104,32 @@ def stories(record: Record) -> list[str]:
     return table([f"{figures[0]['stories']} stories for held-out prompts", *columns], rows)
 
 
+def people(record: Record) -> list[str]:
+    """How far each figure agrees with people, if there are enough votes to tell."""
+    if not (found := record.get("people")):
+        return []
+    told = (
+        f"{found['votes']:,} votes that count, by {found['raters']:,} raters; "
+        f"{found['contestants']} contestants with enough of them."
+    )
+    if found["simulated"]:
+        told += f" {found['simulated']:,} of the votes are simulated: this says nothing about people."
+    if not found["figures"]:
+        return [f"{told} That is too little to say whether any figure agrees with people."]
+    rows = [
+        [each["figure"], str(each["contestants"]), *(f"{each[key]:+.2f}" for key in ("spearman", "kendall")),
+         f"{each['p']:.3f}"]
+        for each in found["figures"]
+    ]  # fmt: skip
+    return [told, "", *table(["figure, and which way is better", "contestants", "Spearman", "Kendall", "p"], rows)]
+
+
 SECTIONS: dict[str, Callable[[Record], list[str]]] = {
     "likelihood": likelihood,
     "perplexity": perplexity,
     "comparison": comparison,
     "stories": stories,
+    "people": people,
 }
 """Name of a table, as texts mark the place for it -> what makes its lines; none where the record has nothing for it."""
 METHOD_OF = {"perplexity": "likelihood"}
