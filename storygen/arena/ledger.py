@@ -3,15 +3,17 @@
 import threading
 from array import array
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from storygen.arena.contestants import SET_BY_BATTLE, describe_decoding
 from storygen.arena.ranking import Ballots
-from storygen.arena.rules import Rules
+from storygen.arena.rules import Rules, load_rules
 from storygen.arena.votes import VERDICTS, Place, VoteReader, hash_of
 from storygen.config import GenerationConfig
 from storygen.errors import StorygenError
@@ -184,6 +186,18 @@ class Ledger:
             )
         outcome = np.array([OUTCOMES[name] for name in VERDICTS])[verdict]
         return Ballots(names, left, right, outcome, rater, longer)
+
+
+def read_ledger(folders: Sequence[Path], rules: Path | None = None) -> Ledger:
+    """All votes in some folders; StorygenError if there are none."""
+    for folder in folders:
+        if not folder.is_dir():
+            raise StorygenError(f"{folder} is no folder of votes")
+    ledger = Ledger(VoteReader(*folders), load_rules(rules))
+    ledger.refresh()
+    if not len(ledger):
+        raise StorygenError(f"no vote in {', '.join(map(str, folders))}")
+    return ledger
 
 
 REASONS = (
