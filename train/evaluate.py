@@ -4,7 +4,8 @@ Prints Markdown tables: bits per byte of each text with intervals, with `--compa
 models are real, and with `--stories 100` what readers notice of stories that are written for that many held-out
 prompts. `--out` keeps all of it as JSON, Markdown and plots, `--write` puts each model's figures into its training.json
 and onto its card, and `--fill` puts the tables where README.md and others have marks for them. docs/evaluation.md says
-what the figures mean.
+what the figures mean. `python -m train.evaluate strategies` compares ways of decoding, and `python -m train.evaluate
+index` makes an index of training text, by which copies of it are found.
 """
 
 import argparse
@@ -44,6 +45,7 @@ from storygen.evaluation.stories import OTHERS, judge, true_prompt_wins, write_f
 from storygen.evaluation.tables import fill, report
 from storygen.folders import write_whole
 from storygen.writer import Writer, load
+from train import strategies
 
 STORIES_METHOD = (
     "Stories for the prompts of held-out stories, top-p 0.9 at temperature 0.8, seeds from 0, at most 400 tokens "
@@ -53,6 +55,10 @@ STORIES_METHOD = (
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command line."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] in COMMANDS:
+        COMMANDS[argv[0]](argv[1:])
+        return
     arguments = _parser().parse_args(argv)
     if arguments.stories < 0:
         raise StorygenError(f"--stories is {arguments.stories}; it must be 0 or more")
@@ -75,6 +81,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             write_entry(Path(folder), record)
     for text in arguments.fill:
         write_whole(text, fill(text.read_text(encoding="utf-8"), record))
+
+
+COMMANDS = {"strategies": strategies.main, "index": strategies.make_index}
 
 
 def _parser() -> Parser:

@@ -7,24 +7,38 @@ the cache folder, so an interrupted run goes on where it was.
 """
 
 import hashlib
+import itertools
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from storygen.arena.contestants import describe_decoding
 from storygen.cli import Parser, run
-from storygen.config import STRATEGIES, GenerationConfig, unknown_name
+from storygen.config import STRATEGIES, GenerationConfig, read_json, unknown_name, write_json
 from storygen.data.files import find_files, read_file
 from storygen.data.sources import builtin_tales
 from storygen.data.story import ReadReport, Story
-from storygen.evaluation.continuations import OPENING_WORDS, Continuation, HeldOut, by_model, by_people, hold_out
+from storygen.errors import StorygenError
+from storygen.evaluation.continuations import (
+    OPENING_WORDS,
+    Continuation,
+    HeldOut,
+    by_model,
+    by_people,
+    digest,
+    fingerprint,
+    hold_out,
+)
 from storygen.evaluation.memorisation import Index, build_index, find_copies
 from storygen.evaluation.overlap import bleu
 from storygen.evaluation.stories import OTHERS, true_prompt_wins
 from storygen.evaluation.strategies import GRID
-from storygen.evaluation.strategy_report import markdown, row, save
+from storygen.evaluation.strategy_report import draw_plots, fill, report, row, save
+from storygen.folders import write_whole
 from storygen.writer import Writer, load
 
 SHIPPED = 30_000_000
@@ -42,6 +56,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--opening", type=int, default=OPENING_WORDS, metavar="WORDS", help="default: 30")
     parser.add_argument("--tokens", type=int, default=200, help="most that the model writes of each (default: 200)")
     parser.add_argument("--out", type=Path, default=Path("runs/strategies"), help="default: runs/strategies")
+    parser.add_argument(
+        "--fill", type=Path, metavar="FILE", help="Markdown file to put the tables into, and pictures into its images/"
+    )
     parser.add_argument("--cache", type=Path, default=Path("runs/evaluation"), help="default: runs/evaluation")
     arguments = parser.parse_args(argv)
     for name in arguments.strategy:
@@ -50,37 +67,51 @@ def main(argv: Sequence[str] | None = None) -> None:
     grid = [each.replace(max_new_tokens=arguments.tokens) for each in GRID if each.strategy in arguments.strategy]
     held_out = read_stories(find_files(arguments.text) if arguments.text else builtin_tales()[1])
     stories = hold_out([story.text for story in held_out], arguments.stories, arguments.opening)
+    page = arguments.fill.read_text(encoding="utf-8") if arguments.fill else ""
     training = find_files(arguments.train) if arguments.train else builtin_tales()[0]
     index = cached_index(training, arguments.cache)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    for model in arguments.model:
-        writer = load(model)
-        people = by_people(writer, stories, arguments.tokens)
-        written = [people, *write(writer, stories, grid, arguments.cache)]
-        texts = [each.text for continuations in written for each in continuations]
-        copies = find_copies(texts, read_training(training, "searching"))
+    writers = [load(model) for model in arguments.model]
+    for name, count in Counter(writer.name for writer in writers).items():
+        if count > 1:
+            raise StorygenError(f"{count} models are called {name}; measure them one by one, each with its own --out")
+    for writer in writers:
         record = {
             "model": writer.name,
             "revision": writer.revision,
             "stories": len(stories),
             "opening_words": arguments.opening,
             "max_new_tokens": arguments.tokens,
-            "bleu_signature": bleu([stories[0].rest], [[stories[0].rest]])[1],
-            "training": {
-                "stories": index.stories,
-                "characters": index.characters,
-                "index_bytes": index.bytes,
-                "false_positives": index.false_positives,
-            },
-            "true_prompt_wins": rank_prompts(writer, held_out),
-            "rows": [
-                row(config, continuations, people, index, copies[number * len(stories) : (number + 1) * len(stories)])
-                for number, (config, continuations) in enumerate(zip([None, *grid], written, strict=True))
-            ],
+            "training": about(index),
+            "true_prompt_wins": rank_prompts(writer, held_out, arguments.cache),
+            **measure_strategies(writer, stories, grid, index, training, arguments.cache),
         }
         save(record, arguments.out)
-        print(markdown(record))
+        print("\n".join(report(record)))
+        if arguments.fill:
+            page = fill(page, record)
+            write_whole(arguments.fill, page)
+            draw_plots(record, arguments.fill.parent / "images", "strategies-")
     print(f"written to {arguments.out}")
+
+
+def measure_strategies(
+    writer: Writer,
+    stories: Sequence[HeldOut],
+    grid: Sequence[GenerationConfig],
+    index: Index,
+    training: Sequence[Path],
+    cache: Path,
+) -> dict[str, Any]:
+    """The part of a model's record that is about its ways of decoding: people's row first, then the grid's."""
+    people = by_people(writer, stories, grid[0].max_new_tokens)
+    written = [people, *write(writer, stories, grid, cache)]
+    texts = [each.whole for continuations in written for each in continuations]
+    found = find_copies(texts, read_training(training, "searching"))
+    copies = [found[first : first + len(stories)] for first in range(0, len(found), len(stories))]
+    _, signature = bleu(texts[: len(stories)], [texts[: len(stories)]])
+    cells = zip([None, *grid], written, copies, strict=True)
+    return {"bleu_signature": signature, "rows": [row(config, each, people, index, own) for config, each, own in cells]}
 
 
 def make_index(argv: Sequence[str] | None = None) -> None:
@@ -102,6 +133,12 @@ def make_index(argv: Sequence[str] | None = None) -> None:
         print(f"note: over {SHIPPED / 1e6:.0f} MB it is no light load for who fetches the checkpoint")
 
 
+def about(index: Index) -> dict[str, Any]:
+    """What is told of an index."""
+    names = ("stories", "characters", "runs", "bytes", "false_positives")
+    return {name: getattr(index, name) for name in names}
+
+
 def read_stories(files: Sequence[Path]) -> list[Story]:
     """The stories of some files; lines that can't be used are reported on standard error."""
     stories = []
@@ -121,10 +158,8 @@ def read_training(files: Sequence[Path], doing: str) -> Iterator[Story]:
 
 def cached_index(files: Sequence[Path], cache: Path) -> Index:
     """The index of the training text in some files, made once for the same content."""
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
-    path = cache / f"training-{digest.hexdigest()[:16]}.safetensors"
+    hashes = (hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
+    path = cache / f"training-{digest(*hashes)}.safetensors"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
         build_index(story.text for story in read_training(files, "indexing")).save(path)
@@ -146,14 +181,20 @@ def write(
     return written
 
 
-def rank_prompts(writer: Writer, stories: Sequence[Story]) -> float | None:
-    """How often a text is likeliest after its own prompt or title, among ten; None if there are too few prompts."""
+def rank_prompts(writer: Writer, stories: Sequence[Story], cache: Path) -> float | None:
+    """How often a text is likeliest after its own prompt or title, among ten; None if there are too few prompts.
+
+    Kept in the cache folder too.
+    """
     asked = [(story.prompt or story.title, story.text) for story in stories if story.prompt or story.title]
     if len({prompt for prompt, _ in asked}) <= OTHERS:
         return None
-    wins = true_prompt_wins(writer.model, writer.tokenizer, asked)
-    wins = list(tqdm(wins, f"{writer.name} ranks prompts", len(asked), unit="story", disable=None, leave=False))
-    return sum(wins) / len(wins)
+    path = cache / f"ranking-{digest(fingerprint(writer), *itertools.chain(*asked))}.json"
+    if not path.exists():
+        wins = true_prompt_wins(writer.model, writer.tokenizer, asked)
+        wins = list(tqdm(wins, f"{writer.name} ranks prompts", len(asked), unit="story", disable=None, leave=False))
+        write_json(path, {"true_prompt_wins": sum(wins) / len(wins)})
+    return read_json(path)["true_prompt_wins"]
 
 
 if __name__ == "__main__":

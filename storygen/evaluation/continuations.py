@@ -41,6 +41,11 @@ class Continuation:
     nats: float
     """Minus the log-probability of all its tokens under the model, the end token's included if it has one."""
 
+    @property
+    def whole(self) -> str:
+        """Its text in whole words: where the limit may have cut one in two, the last is left out."""
+        return self.text if self.ended else self.text[: max(map(self.text.rfind, " \n")) + 1].rstrip()
+
 
 def cut(text: str, words: int = OPENING_WORDS) -> HeldOut:
     """A story cut after so many words; StorygenError if nothing is left to go on with."""
@@ -97,13 +102,13 @@ def by_model(
     interrupted run goes on, and one with more stories adds to it.
     """
     asked = {
-        _digest(story.opening, number): (story.opening, "", config.replace(seed=number))
+        digest(story.opening, number): (story.opening, "", config.replace(seed=number))
         for number, story in enumerate(stories)
     }
     if cache is None:
         yield from map(_continuation, write_all(writer, asked.values()))
         return
-    folder = cache / _digest(fingerprint(writer), config.replace(seed=None).to_json(), __version__)
+    folder = cache / digest(fingerprint(writer), config.replace(seed=None).to_json(), __version__)
     with locked(folder):
         kept = Kept(folder / "continuations.jsonl")
         written = write_all(writer, [each for key, each in asked.items() if key not in kept])
@@ -145,17 +150,18 @@ class Kept:
 
 def fingerprint(writer: Writer) -> str:
     """Says whether two writers are the same model: of its shape, its weights and its tokenizer."""
-    digest = hashlib.sha256(json.dumps(config_to_dict(writer.model.config), sort_keys=True).encode())
+    sha = hashlib.sha256(json.dumps(config_to_dict(writer.model.config), sort_keys=True).encode())
     for name, tensor in sorted(writer.model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    digest.update(writer.tokenizer.fingerprint.encode())
-    return digest.hexdigest()
+        sha.update(name.encode())
+        sha.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    sha.update(writer.tokenizer.fingerprint.encode())
+    return sha.hexdigest()
 
 
 def _continuation(result: Result) -> Continuation:
     return Continuation(result.text, result.finish_reason == "end", len(result.tokens), -sum(result.logprobs))
 
 
-def _digest(*parts: str | int) -> str:
+def digest(*parts: str | int) -> str:
+    """A short name for some values, another one for others."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

@@ -96,7 +96,7 @@ def measure(
     if not len(written) == len(people) == len(copies):
         counts = f"{len(written)} continuations, {len(people)} of people, {len(copies)} copies"
         raise StorygenError(f"{counts}: they must be of the same stories")
-    texts, references = [each.text for each in written], [each.text for each in people]
+    texts, references = [each.whole for each in written], [each.whole for each in people]
     grades = [grade(text) for text in texts if any(map(str.isalpha, text))]
     if not grades:
         raise StorygenError("none of the continuations has a word; there is nothing to measure")

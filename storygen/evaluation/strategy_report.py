@@ -7,9 +7,11 @@ from typing import Any
 
 from storygen.arena.contestants import describe_decoding
 from storygen.config import GenerationConfig, write_json
+from storygen.errors import StorygenError
 from storygen.evaluation.continuations import Continuation
 from storygen.evaluation.memorisation import Copy, Index
 from storygen.evaluation.strategies import COUNTED_WORDS, measure
+from storygen.evaluation.tables import table
 from storygen.folders import write_whole
 
 PEOPLE = "people"
@@ -105,17 +107,42 @@ def row(
 
 
 def save(record: dict[str, Any], folder: Path) -> None:
-    """Writes NAME.json, NAME.md and the pictures NAME-likelihood.png and NAME-quality.png."""
-    name = record["model"].replace("/", "--")
+    """Writes NAME.json, NAME.md and the pictures."""
+    name = file_name(record)
     write_json(folder / f"{name}.json", record)
-    write_whole(folder / f"{name}.md", markdown(record) + "\n")
-    draw(record, folder / f"{name}-likelihood.png", LIKELIHOOD)
-    draw(record, folder / f"{name}-quality.png", QUALITY)
+    write_whole(folder / f"{name}.md", "\n".join(report(record)) + "\n")
+    draw_plots(record, folder)
 
 
-def markdown(record: dict[str, Any]) -> str:
-    """The record as text: what was done, the table, where the longest copies are from, published figures."""
-    return "\n".join((*_method(record), "", *_table(record["rows"]), "", *_copies(record["rows"]), "", *_published()))
+def file_name(record: dict[str, Any]) -> str:
+    """The model's name as files have it; a Hub repository's has a slash."""
+    return record["model"].replace("/", "--")
+
+
+def draw_plots(record: dict[str, Any], folder: Path, prefix: str = "") -> None:
+    """Draws NAME-likelihood.png and NAME-quality.png."""
+    folder.mkdir(exist_ok=True)
+    for kind, plot in (("likelihood", LIKELIHOOD), ("quality", QUALITY)):
+        draw(record, folder / f"{prefix}{file_name(record)}-{kind}.png", plot)
+
+
+def fill(text: str, record: dict[str, Any]) -> str:
+    """The text with the report between `<!-- strategies: NAME -->` and `<!-- /strategies -->`.
+
+    Where copies come from is left out: it quotes the training text.
+    """
+    begin, end = f"<!-- strategies: {record['model']} -->\n", "<!-- /strategies -->"
+    before, mark, after = text.partition(begin)
+    _, is_closed, after = after.partition(end)
+    if not mark or not is_closed:
+        raise StorygenError(f"the page has no {begin.strip()} and {end} between which to put the report")
+    return "\n".join([before + mark + "\n".join(_method(record)), "", *_table(record["rows"]), end + after])
+
+
+def report(record: dict[str, Any]) -> list[str]:
+    """The record as lines of Markdown: what was done, the table, where the longest copies are, published figures."""
+    rows = record["rows"]
+    return [*_method(record), "", *_table(rows), "", *_copies(rows), "", *_published()]
 
 
 def draw(record: dict[str, Any], path: Path, plot: Plot) -> None:
@@ -152,41 +179,40 @@ def _method(record: dict[str, Any]) -> Iterator[str]:
         yield f"Prompt ranking: a held-out text is likeliest after its own prompt, among ten, in {share:.0%} of cases."
 
 
-def _table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    yield "| | decoding | " + " | ".join(COLUMNS.values()) + " |"
-    yield "|---|---|" + "---|" * len(COLUMNS)
-    for number, each in enumerate(rows):
-        cells = (_cell(key, each["figures"][key]) for key in COLUMNS)
-        yield f"| {number or ''} | {each['name']} | " + " | ".join(cells) + " |"
+def _table(rows: Sequence[dict[str, Any]]) -> list[str]:
+    cells = (
+        [str(number or ""), each["name"], *(_cell(key, each["figures"][key]) for key in COLUMNS)]
+        for number, each in enumerate(rows)
+    )
+    return table(["", "decoding", *COLUMNS.values()], list(cells))
 
 
 def _cell(key: str, value: float | None) -> str:
     if value is None:
         return "–"
     if key in SHARES:
-        return f"{value:.{SHARES[key]}%}".replace("%", " %")
-    if key == "perplexity" and value >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.{DECIMALS.get(key, 2)}f}"
+        return f"{100 * value:.{SHARES[key]}f} %"
+    return f"{value:,.{DECIMALS.get(key, 2)}f}"
 
 
-def _copies(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    yield "| longest copy of | words | from |"
-    yield "|---|---|---|"
-    for each in rows:
-        if copy := each["longest_copy"]:
-            place = copy["title"] or f"story {copy['number']}"
-            yield f"| {each['name']} | {copy['length']}: {copy['words']} | {place} ({copy['source']}) |"
+def _copies(rows: Sequence[dict[str, Any]]) -> list[str]:
+    found = [(each["name"], each["longest_copy"]) for each in rows if each["longest_copy"]]
+    cells = [
+        [name, f"{copy['length']}: {copy['words']}", f"{copy['title'] or copy['number']} ({copy['source']})"]
+        for name, copy in found
+    ]
+    return (
+        table(["longest copy of", "words", "first found in"], cells) if cells else ["Nothing of eight words is copied."]
+    )
 
 
-def _published() -> Iterator[str]:
-    yield (
+def _published() -> list[str]:
+    cells = [
+        [name, f"{perplexity:.2f}", "–" if self_bleu is None else f"{self_bleu:.2f}", f"{loops:.2f} %"]
+        for name, (perplexity, self_bleu, loops) in PUBLISHED.items()
+    ]
+    said = (
         "For context only, another model on other text: GPT-2 large, 5,000 passages of 200 tokens (Holtzman et al. "
         "2020, Table 1, as others quote it)."
     )
-    yield ""
-    yield "| decoding | perplexity | self-BLEU-4 | end in a loop |"
-    yield "|---|---|---|---|"
-    for name, (perplexity, self_bleu, loops) in PUBLISHED.items():
-        bleu = "–" if self_bleu is None else f"{self_bleu:.2f}"
-        yield f"| {name} | {perplexity:.2f} | {bleu} | {loops:.2f} % |"
+    return [said, "", *table(["decoding", "perplexity", "self-BLEU-4", "end in a loop"], cells)]

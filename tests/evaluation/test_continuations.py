@@ -103,6 +103,16 @@ def counting(monkeypatch):
     return asked
 
 
+@pytest.mark.parametrize(
+    ("text", "ended", "whole"),
+    [(" He ran ho", False, " He ran"), (" He ran.\nSh", False, " He ran."), (" He ran ho", True, " He ran ho"),
+     ("He", False, ""), ("", False, "")],
+)  # fmt: skip
+def test_half_a_word_is_not_counted(text, ended, whole):
+    """The limit cuts words in two, and half a word is one that the training text may not have."""
+    assert Continuation(text, ended, 1, 1.0).whole == whole
+
+
 def texts(continuations):
     """Without log-probabilities, whose last digits depend on what else is in the batch."""
     return [each.text for each in continuations]
