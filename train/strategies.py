@@ -8,6 +8,7 @@ the cache folder, so an interrupted run goes on where it was.
 
 import hashlib
 import itertools
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -37,7 +38,7 @@ from storygen.evaluation.memorisation import Index, build_index, find_copies
 from storygen.evaluation.overlap import bleu
 from storygen.evaluation.stories import OTHERS, true_prompt_wins
 from storygen.evaluation.strategies import GRID
-from storygen.evaluation.strategy_report import draw_plots, fill, report, row, save
+from storygen.evaluation.strategy_report import fill, report, row, save
 from storygen.folders import write_whole
 from storygen.writer import Writer, load
 
@@ -86,12 +87,15 @@ def main(argv: Sequence[str] | None = None) -> None:
             "true_prompt_wins": rank_prompts(writer, held_out, arguments.cache),
             **measure_strategies(writer, stories, grid, index, training, arguments.cache),
         }
-        save(record, arguments.out)
+        pictures = save(record, arguments.out)
         print("\n".join(report(record)))
         if arguments.fill:
             page = fill(page, record)
             write_whole(arguments.fill, page)
-            draw_plots(record, arguments.fill.parent / "images", "strategies-")
+            images = arguments.fill.parent / "images"
+            images.mkdir(exist_ok=True)
+            for picture in pictures:
+                shutil.copyfile(picture, images / f"strategies-{picture.name}")
     print(f"written to {arguments.out}")
 
 

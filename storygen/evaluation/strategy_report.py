@@ -106,24 +106,15 @@ def row(
     }
 
 
-def save(record: dict[str, Any], folder: Path) -> None:
-    """Writes NAME.json, NAME.md and the pictures."""
-    name = file_name(record)
+def save(record: dict[str, Any], folder: Path) -> list[Path]:
+    """Writes NAME.json, NAME.md and two pictures, NAME-likelihood.png and NAME-quality.png, whose paths it gives."""
+    name = record["model"].replace("/", "--")  # a Hub repository's has a slash
     write_json(folder / f"{name}.json", record)
     write_whole(folder / f"{name}.md", "\n".join(report(record)) + "\n")
-    draw_plots(record, folder)
-
-
-def file_name(record: dict[str, Any]) -> str:
-    """The model's name as files have it; a Hub repository's has a slash."""
-    return record["model"].replace("/", "--")
-
-
-def draw_plots(record: dict[str, Any], folder: Path, prefix: str = "") -> None:
-    """Draws NAME-likelihood.png and NAME-quality.png."""
-    folder.mkdir(exist_ok=True)
-    for kind, plot in (("likelihood", LIKELIHOOD), ("quality", QUALITY)):
-        draw(record, folder / f"{prefix}{file_name(record)}-{kind}.png", plot)
+    pictures = {folder / f"{name}-likelihood.png": LIKELIHOOD, folder / f"{name}-quality.png": QUALITY}
+    for path, plot in pictures.items():
+        draw(record, path, plot)
+    return list(pictures)
 
 
 def fill(text: str, record: dict[str, Any]) -> str:
