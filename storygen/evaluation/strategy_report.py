@@ -64,7 +64,7 @@ class Plot:
     x_label: str
     y: str
     y_label: str
-    x_log: bool = False
+    is_log: bool = False
 
 
 LIKELIHOOD = Plot(
@@ -72,15 +72,15 @@ LIKELIHOOD = Plot(
     "perplexity",
     "perplexity of the continuations under the model",
     "repetition",
-    "share of four-word runs that repeat an earlier one",
-    x_log=True,
+    "four-word runs that repeat an earlier one",
+    is_log=True,
 )
 QUALITY = Plot(
     "quality against diversity",
     "self_bleu",
     "self-BLEU-4 (to the right: less diverse)",
     "like_people",
-    "BLEU-4 to other people's continuations (upwards: more like people)",
+    "BLEU-4 to other people (upwards: more like them)",
 )
 
 
@@ -148,9 +148,16 @@ def draw(record: dict[str, Any], path: Path, plot: Plot) -> None:
         look = {"marker": "*", "s": 160} if is_people else {"marker": "o", "s": 36}
         label = PEOPLE if is_people else f"{number}  {each['name']}"
         axes.scatter(x, y, color=colour, label=label, **look)
-        axes.annotate(label.split()[0], (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8)
+        beside = (5, -11 if number % 2 else 4)  # neighbours in the grid are often neighbours in the plot
+        axes.annotate(label.split()[0], (x, y), xytext=beside, textcoords="offset points", fontsize=8)
     axes.set(title=f"{record['model']}: {plot.title}", xlabel=plot.x_label, ylabel=plot.y_label)
-    axes.set_xscale("log" if plot.x_log else "linear")
+    if plot.is_log:
+        axes.set_xscale("log")
+        axes.set_yscale("symlog", linthresh=0.01)  # down to 0, which most ways of sampling come near
+        axes.set_ylim(-0.004, 1)
+        for axis, shown in ((axes.xaxis, "{x:g}"), (axes.yaxis, "{x:.0%}")):
+            axis.set_major_formatter(shown)
+            axis.set_minor_formatter("{x:g}" if axis is axes.xaxis else "")
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right center", fontsize=7, frameon=False)
     figure.savefig(path, dpi=100)
