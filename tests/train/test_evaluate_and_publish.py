@@ -116,6 +116,8 @@ def test_votes_are_set_beside_the_figures(model_folders, text, tmp_path, capsys)
         (["--model", "LSTM", "--stride", "65"], "stride is 65, but the context of lstm holds 64 tokens"),
         (["--model", "LSTM", "--stride", "8", "--carry-state"], r"stride is 8; a carried state needs no windows"),
         (["--model", "LSTM", "--stories", "-1"], "--stories is -1; it must be 0 or more"),
+        (["--model", "LSTM", "--stories", "91"], "--stories is 91, but the files have 90 with a prompt or title"),
+        (["--model", "LSTM", "--fill", "none.md"], r"--fill none\.md does not exist"),
         (["--record", "none.json"], r"none\.json does not exist"),
     ],
 )
