@@ -61,7 +61,7 @@ def speed(name: str) -> tuple[float, float, int]:
 
 def measure_many(count: int) -> None:
     """Measures so many short stories, the tales' first words again and again, and prints the peak memory in bytes."""
-    tokenizer = load_tokenizer(CHECKPOINTS / "lstm" / artifact.TOKENIZER)
+    tokenizer = load_tokenizer(CHECKPOINTS / "char-lstm" / artifact.TOKENIZER)
     model = build_model(LSTMConfig(vocab_size=tokenizer.vocab_size, embedding_size=8, hidden_size=8, num_layers=1))
     openings = [text[:120] for text in tales()]
 

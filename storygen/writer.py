@@ -161,6 +161,10 @@ class Writer:
         pieces = self._write(generation, written, prompt, opening, title, config, tuple(notes))
         return StoryStream(pieces, opening, generation.cancel)
 
+    def can(self, config: GenerationConfig) -> bool:
+        """Whether it can decode in this way: a model that is here can in all."""
+        return True
+
     @property
     def characters_per_token(self) -> float:
         """How many characters of plain English its tokens have."""

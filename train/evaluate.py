@@ -12,8 +12,8 @@ import argparse
 import itertools
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ from storygen.evaluation.record import (
     model_entry,
     read_record,
     write_entry,
-)  # fmt: skip
+)
 from storygen.evaluation.stories import OTHERS, judge, true_prompt_wins, write_for
 from storygen.evaluation.tables import fill, report
 from storygen.folders import write_whole
@@ -51,6 +51,20 @@ STORIES_METHOD = (
     "Stories for the prompts of held-out stories, top-p 0.9 at temperature 0.8, seeds from 0, at most 400 tokens "
     "(`python -m train.evaluate --stories`)."
 )
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The texts of a story file, as they are, read again each time: memory does not grow with the file."""
+
+    file: Path
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[str]:
+        return (story.text for story in read_file(self.file, ReadReport(self.file.name)) if story.text.strip())
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -65,6 +79,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     models = list(dict.fromkeys([*arguments.model, *(arguments.compare or [])]))
     if not models and not arguments.record:
         raise StorygenError("give models to measure with --model, or an earlier record with --record")
+    for page in arguments.fill:
+        if not page.is_file():  # said before hours of measuring
+            raise StorygenError(f"--fill {page} does not exist; give a Markdown file with marks for tables")
     record = read_record(arguments.record) if arguments.record else {"models": {}}
     if models:
         record = merged(record, measure_all(models, arguments))
@@ -79,8 +96,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.write is not None:
         for folder in arguments.write or models:
             write_entry(Path(folder), record)
-    for text in arguments.fill:
-        write_whole(text, fill(text.read_text(encoding="utf-8"), record))
+    for page in arguments.fill:
+        write_whole(page, fill(page.read_text(encoding="utf-8"), record))
 
 
 COMMANDS = {"strategies": strategies.main, "index": strategies.make_index}
@@ -137,6 +154,8 @@ def measure_all(models: Sequence[str], arguments: argparse.Namespace) -> dict[st
     for name, writer in writers.items():
         config.check_fits(writer.model, name)
     asked = read_prompts(text_files(arguments.prompts), arguments.stories) if arguments.stories else []
+    if len(asked) < arguments.stories:
+        raise StorygenError(f"--stories is {arguments.stories}, but the files have {len(asked)} with a prompt or title")
     record: dict[str, Any] = {"models": {}}
     measured = {}
     for name, writer in writers.items():
@@ -150,7 +169,7 @@ def measure_all(models: Sequence[str], arguments: argparse.Namespace) -> dict[st
 
 
 def measure_model(
-    writer: Writer, texts: Mapping[str, Sequence[str]], config: LikelihoodConfig, asked: Sequence[tuple[str, str]]
+    writer: Writer, texts: Mapping[str, Texts], config: LikelihoodConfig, asked: Sequence[tuple[str, str]]
 ) -> tuple[dict[str, Any], dict[str, Likelihood]]:
     """The entry of a model in a record, and its likelihood of each text, story by story."""
     entry = model_entry(writer.revision, writer.tokenizer)
@@ -180,15 +199,15 @@ def named(files: Sequence[Path]) -> dict[str, Path]:
     return {file.name if names[file.name] == 1 else str(file): file for file in files}
 
 
-def read_texts(file: Path) -> list[str]:
-    """The texts of a story file, as they are; lines that can't be used are reported on standard error."""
+def read_texts(file: Path) -> Texts:
+    """The texts of a story file; lines that can't be used are reported on standard error."""
     notes = ReadReport(file.name)
-    texts = [story.text for story in read_file(file, notes) if story.text.strip()]
+    count = sum(bool(story.text.strip()) for story in read_file(file, notes))
     for example in notes.examples:
         print(f"note: {example}", file=sys.stderr)
-    if not texts:
+    if not count:
         raise StorygenError(f"{file} holds no story")
-    return texts
+    return Texts(file, count)
 
 
 def read_prompts(files: Sequence[Path], count: int) -> list[tuple[str, str]]:
@@ -201,7 +220,7 @@ def read_prompts(files: Sequence[Path], count: int) -> list[tuple[str, str]]:
     return pairs
 
 
-def measure(writer: Writer, texts: Sequence[str], doing: str, config: LikelihoodConfig | None = None) -> Likelihood:
+def measure(writer: Writer, texts: Texts, doing: str, config: LikelihoodConfig | None = None) -> Likelihood:
     """The likelihood of the texts, with a progress bar."""
     bar = tqdm(texts, desc=f"{writer.name} on {doing}", unit="story", disable=None, leave=False)
     try:
@@ -211,7 +230,7 @@ def measure(writer: Writer, texts: Sequence[str], doing: str, config: Likelihood
 
 
 def compare_with_counting(
-    files: Sequence[Path], texts: Mapping[str, Sequence[str]], writers: Mapping[str, Writer]
+    files: Sequence[Path], texts: Mapping[str, Texts], writers: Mapping[str, Writer]
 ) -> dict[str, Any]:
     """The section of the baselines; n-grams are of the first tokenizer that loses nothing, if there is one."""
     name, writer = min(writers.items(), key=lambda item: not item[1].tokenizer.lossless)

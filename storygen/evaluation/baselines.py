@@ -4,6 +4,7 @@ Beside the bits per byte of a model these tell what it adds: `xz` and `zstd` at 
 text before the text, and Kneser-Ney smoothed n-grams over the tokens of a model.
 """
 
+import itertools
 import lzma
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -45,11 +46,15 @@ def extra_bits(compress: Callable[[bytes], int], training: bytes, texts: Iterabl
         yield 8 * (compress(training + text) - alone)
 
 
-def count_ngrams(tokenizer: Tokenizer, texts: Sequence[str]) -> KneserNey:
+def count_ngrams(tokenizer: Tokenizer, texts: Iterable[str]) -> KneserNey:
     """The n-gram model of the training text."""
-    batches = (list(texts[first : first + 1000]) for first in range(0, len(texts), 1000))
-    stories = (tokenizer.framed(tokens) for batch in batches for tokens in tokenizer.encode_batch(batch))
-    return KneserNey(stories, tokenizer.vocab_size)
+
+    def stories() -> Iterator[list[int]]:
+        left = iter(texts)
+        while batch := list(itertools.islice(left, 1000)):
+            yield from map(tokenizer.framed, tokenizer.encode_batch(batch))
+
+    return KneserNey(stories(), tokenizer.vocab_size)
 
 
 def ngram_bits(model: KneserNey, tokenizer: Tokenizer, texts: Iterable[str]) -> float:
@@ -59,9 +64,12 @@ def ngram_bits(model: KneserNey, tokenizer: Tokenizer, texts: Iterable[str]) -> 
 
 
 def measure_baselines(
-    training: Sequence[str], texts: Mapping[str, Sequence[str]], tokenizer: Tokenizer
+    training: Sequence[str], texts: Mapping[str, Iterable[str]], tokenizer: Tokenizer
 ) -> Iterator[tuple[str, str, float]]:
-    """Bits per byte of each baseline on each text: (baseline, text, figure), as they are found."""
+    """Bits per byte of each baseline on each text: (baseline, text, figure), as they are found.
+
+    Each of the texts is gone through several times.
+    """
     if not training:
         raise StorygenError("there is no training text for the baselines; name story files with --train")
     before = as_bytes(training)

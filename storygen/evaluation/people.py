@@ -1,6 +1,6 @@
 """Whether automatic figures agree with people: contestants ranked by votes beside the same ranked by each figure.
 
-The ranking of people is the arena's (`storygen.arena.board`). Figures are of two kinds: what the stories that were
+The ranking of people is the arena's (`storygen.arena.ranking`). Figures are of two kinds: what the stories that were
 voted on are like, and what an evaluation's record says of the model that wrote them. They are compared by rank, as only
 the order can be: Spearman's rho, and Kendall's tau-b with its p. Nothing is said of too few contestants or votes.
 """
@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from storygen.arena.board import make_board
 from storygen.arena.ledger import Ledger
-from storygen.arena.ranking import ENOUGH
+from storygen.arena.ranking import ENOUGH, rank
 from storygen.evaluation.stories import content_words, repeated_share
 
 ENOUGH_CONTESTANTS = 6
@@ -58,7 +57,7 @@ def correlate(ratings: Mapping[str, float], figures: Figures) -> list[Correlatio
 
 def people_section(ledger: Ledger, record: Mapping[str, Any]) -> dict[str, Any]:
     """The section `people` of a record: correlations, or no more than that there is too little to compare."""
-    standings = make_board(ledger).contestants.standings
+    standings = rank(ledger.ballots()).standings
     ratings = {row.name: row.rating for row in standings if row.rank is not None and row.group == 0}
     counted = np.flatnonzero(ledger.reasons() == 0)
     votes = [ledger.record(row) for row in counted]

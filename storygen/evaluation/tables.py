@@ -137,17 +137,20 @@ METHOD_OF = {"perplexity": "likelihood"}
 
 
 def report(record: Record, names: Sequence[str] = tuple(SECTIONS)) -> list[str]:
-    """The lines of all tables that the record has something for, each followed by how it was measured."""
+    """The lines of all tables that the record has something for, each followed by how it was measured, told once."""
     lines: list[str] = []
     for name in names:
         if made := SECTIONS[name](record):
-            lines += [*([""] if lines else []), *made, "", *_methods(record, METHOD_OF.get(name, name))]
+            told = [each for each in _methods(record, METHOD_OF.get(name, name)) if each not in lines]
+            lines += [*([""] if lines else []), *made, *([""] if told else []), *told]
     return lines
 
 
 def _methods(record: Record, section: str) -> Iterator[str]:
     """How a section was measured, and what to know of it, each statement once."""
-    held = [holder.get(section, {}) for holder in (record, *record["models"].values())]
+    held = [record.get(section, {}), *(entry.get(section, {}) for entry in record["models"].values())]
+    if section == "likelihood":
+        held.append(record.get("baselines", {}))
     yield from dict.fromkeys(part[key] for key in ("method", "note") for part in held if key in part)
 
 

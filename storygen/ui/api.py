@@ -7,8 +7,7 @@ import gradio as gr
 from storygen.config import MAX_OPENING, MAX_TITLE, GenerationConfig, unknown_name
 from storygen.decoding.engine import MAX_ROWS
 from storygen.errors import StorygenError
-from storygen.ui.stream import paced
-from storygen.ui.write import growing
+from storygen.ui.stream import growing
 from storygen.writer import Writer
 
 DEFAULTS = GenerationConfig()
@@ -59,10 +58,7 @@ def build_api(writers: Mapping[str, Writer]) -> None:
                 max_new_tokens=max_new_tokens, seed=seed,
             )  # fmt: skip
             stream = writer.stream(opening, title, config)
-            try:
-                yield from paced(growing(stream, stream.opening))
-            finally:
-                stream.close()
+            yield from growing(stream, stream.opening)
         except StorygenError as error:
             raise gr.Error(str(error), print_exception=False) from None
 

@@ -7,8 +7,9 @@ from storygen.config import MODIFIERS, STRATEGIES, GenerationConfig
 from storygen.errors import StorygenError
 from storygen.ui.drafts import draft_cards, status_html
 from storygen.ui.markdown import plain
-from storygen.ui.settings import EXPLANATIONS, PRESETS, TUNABLE, config_of, values_of
+from storygen.ui.settings import PRESETS, TUNABLE, config_of, values_of
 from storygen.ui.stream import paced
+from storygen.ui.texts import TEXTS
 from storygen.ui.write import write_story
 
 DEFAULTS = ["" if name == "stop" else getattr(GenerationConfig(), name) for name in (*TUNABLE, *MODIFIERS)]
@@ -16,7 +17,8 @@ DEFAULTS = ["" if name == "stop" else getattr(GenerationConfig(), name) for name
 
 def test_every_strategy_is_explained():
     """The dropdown is the registry: a strategy without a label would crash the page."""
-    assert EXPLANATIONS.keys() == STRATEGIES.keys()
+    needed = {f"strategy.{name}{what}" for name in STRATEGIES for what in ("", ".says")}
+    assert needed | {f"label.{name}" for name in (*TUNABLE, *MODIFIERS)} <= TEXTS["en"].keys()
 
 
 def test_widget_values_become_settings():
