@@ -68,7 +68,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     grid = [each.replace(max_new_tokens=arguments.tokens) for each in GRID if each.strategy in arguments.strategy]
     held_out = read_stories(find_files(arguments.text) if arguments.text else builtin_tales()[1])
     stories = hold_out([story.text for story in held_out], arguments.stories, arguments.opening)
-    page = arguments.fill.read_text(encoding="utf-8") if arguments.fill else ""
+    if arguments.fill and not arguments.fill.is_file():
+        raise StorygenError(f"--fill {arguments.fill} is not a file; give a Markdown file with marks for the tables")
     training = find_files(arguments.train) if arguments.train else builtin_tales()[0]
     index = cached_index(training, arguments.cache)
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -90,8 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         pictures = save(record, arguments.out)
         print("\n".join(report(record)))
         if arguments.fill:
-            page = fill(page, record)
-            write_whole(arguments.fill, page)
+            write_whole(arguments.fill, fill(arguments.fill.read_text(encoding="utf-8"), record))
             images = arguments.fill.parent / "images"
             images.mkdir(exist_ok=True)
             for picture in pictures:

@@ -60,6 +60,7 @@ def test_a_report_of_two_models(model_folders, text, tmp_path, capsys):
         (["--stories", "13"], "13 stories were asked for, and 12 of 12 have more than the 6 words"),
         (["--opening", "500"], "4 stories were asked for, and 0 of 12"),
         (["--tokens", "0"], "max_new_tokens is 0; it must be"),
+        (["--fill", "nowhere.md"], r"--fill nowhere\.md is not a file"),
         (["--strategy", "nucleus"], "unknown strategy 'nucleus'"),
         (["--train", "nowhere.txt"], r"nowhere\.txt does not exist"),
     ],
