@@ -54,6 +54,11 @@ def content_words(text: str) -> set[str]:
     return {word.removesuffix("s") for word in words if len(word) >= 4 and word not in _NO_CONTENT}
 
 
+def words_of(text: str) -> set[str]:
+    """All words of a text in the form of `content_words`."""
+    return {word.lower().removesuffix("s") for word in _WORD.findall(text)}
+
+
 def repeated_share(text: str, length: int = 4) -> tuple[int, int]:
     """How many runs of `length` words a text repeats, and how many it has."""
     words = _WORD.findall(text.lower())
@@ -81,7 +86,7 @@ def judge(prompts: Sequence[str], results: Iterable[Result]) -> StoryFigures:
         raise StorygenError("there is no story to judge; give at least one prompt")
     repeated, runs = (sum(counts) for counts in zip(*(repeated_share(r.story) for r in results), strict=True))
     asked = [content_words(prompt) for prompt in prompts]
-    told = [{word.lower().removesuffix("s") for word in _WORD.findall(result.story)} for result in results]
+    told = [words_of(result.story) for result in results]
     total = max(1, sum(map(len, asked)))
     return StoryFigures(
         stories=len(results),

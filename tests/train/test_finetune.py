@@ -1,8 +1,13 @@
+import json
+
 import pytest
 import torch
 
 from storygen import artifact
 from storygen.errors import StorygenError
+from storygen.training.log import RunLog
+from storygen.tuning.dpo import pair_logprobs, preference_figures
+from storygen.tuning.preferences import make_pairs, read_preferences, split_by_prompt
 from tests.training.runs import FAST, LSTM_SHAPE, SHAPE, log_of, same_weights, train
 from train import finetune, prepare, pretrain
 
@@ -82,3 +87,60 @@ def test_what_cannot_be_tuned_on_is_refused(data, parent, texts, tmp_path):
     with pytest.raises(StorygenError, match="lora_rank trains adapters of a model that is there"):
         pretrain.main(["--data", str(data), "--out", str(tmp_path / "run"), "--set", "lora_rank=2"])
     assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    """An export in which stories about dogs are preferred to stories about foxes, but by a rater who tosses a coin."""
+    rows = []
+    for number in range(60):
+        dog, fox = f"A dog ran {number} times. The end.", f"A fox sat {number} times and"
+        is_odd = number % 6 == 0
+        rows.append(
+            {
+                "prompt": f"Title {number % 30}", "opening": "",
+                "chosen": fox if is_odd else dog, "rejected": dog if is_odd else fox,
+                "chosen_ended": not is_odd, "rejected_ended": is_odd, "reliability": 0.5 if is_odd else 0.9,
+            }
+        )  # fmt: skip
+    folder = tmp_path_factory.mktemp("pairs")
+    (folder / "preferences.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def dpo(pairs, out, parent, texts, *more):
+    own = ["--pairs", str(pairs), "--out", str(out), "--text", str(texts), "--valid-share", "0.3"]
+    finetune.main(["dpo", "--model", str(parent), *own, *more])
+    return out
+
+
+@pytest.mark.parametrize("rank", ["0", "2"])
+def test_a_model_learns_what_was_preferred(pairs, parent, texts, tmp_path, rank, capsys):
+    """On prompts that it was not tuned on; lineage and log have the figures of the model that was kept."""
+    rate = "0.003" if rank == "0" else "0.03"
+    more = ["--learning-rate", rate, "--epochs", "3", "--max-kl", "9", "--max-worse", "9", "--lora-rank", rank]
+    run = dpo(pairs, tmp_path / "run", parent, texts, *more)
+    before, after = artifact.load(parent), artifact.load(run / "best")
+    [step] = after.training["lineage"]
+    assert (step["method"], step["parent"]["revision"]) == ("dpo", before.revision)
+    assert (step["data"]["votes"], step["data"]["pairs"]) == (60, 50)  # a coin says nothing
+    assert step["held_out"]["accuracy"] == 1.0 and step["held_out"]["margin"] > 0
+    assert step["held_out"]["kl"] > 0
+    lines = RunLog(run).read()
+    assert lines[0]["accuracy"] == 0.5 and lines[0]["kl"] == 0.0  # it is its own reference at first
+    assert "held-out votes agreed with 100.0%" in capsys.readouterr().out
+    _, valid = split_by_prompt(make_pairs(read_preferences(pairs), after.tokenizer, 64), 0.3)
+    with torch.no_grad():
+        gained = (pair_logprobs(after.model, valid) - pair_logprobs(before.model, valid)).unbind(1)
+    found = preference_figures(gained[0] - gained[1], valid, 0.1)  # of what was saved
+    assert found.margin == pytest.approx(step["held_out"]["margin"], rel=0.05)
+
+
+@pytest.mark.parametrize(("limit", "message"), [("--max-kl", "nats a token"), ("--max-worse", "bits per byte rose")])
+def test_a_model_that_runs_away_is_stopped_and_not_kept(pairs, parent, texts, tmp_path, limit, message, capsys):
+    limits = {"--max-kl": "9", "--max-worse": "9", limit: "0.0001"}
+    more = ["--learning-rate", "0.1", *(part for item in limits.items() for part in item)]
+    run = dpo(pairs, tmp_path / "run", parent, texts, *more)
+    assert message in capsys.readouterr().out
+    before, after = artifact.load(parent).model, artifact.load(run / "best").model
+    assert all(torch.equal(weight, after.get_parameter(name)) for name, weight in before.named_parameters())
