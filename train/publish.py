@@ -104,7 +104,7 @@ def publish_checkpoint(arguments: argparse.Namespace) -> None:
         for (title, opening), seed in zip(SAMPLES, arguments.seeds, strict=True)
     ]
     card = build_card(out.name, training, arguments.corpus, samples)
-    artifact.save(out, loaded.model, loaded.tokenizer, {**training, "samples": samples}, card)
+    artifact.save(out, loaded.model, loaded.tokenizer, {**training, "samples": samples}, card, loaded.reward)
     size = (out / artifact.WEIGHTS).stat().st_size
     print(json.dumps(metrics["bits_per_byte"], indent=2))
     print(f"written to {arguments.out}; weights are {size / 1e6:.1f} MB")

@@ -63,7 +63,7 @@ def tune(arguments: argparse.Namespace) -> None:
             add_adapters(tuned.model, config.lora_rank)
         outcome = _fit(parent, tuned, train, valid, texts, config, out)
         model = merged(tuned.model) if config.lora_rank else tuned.model
-        tuned = dataclasses.replace(tuned, model=model.eval())
+        tuned = dataclasses.replace(tuned, model=model.eval(), reward=None)  # which is of the parent
         figures = bits_per_byte(parent, tuned, files)
         best = outcome.looks[outcome.best]
         steps = descended(

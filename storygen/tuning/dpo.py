@@ -15,7 +15,8 @@ from storygen.config import Config, option
 from storygen.data.batches import IGNORED
 from storygen.evaluation.likelihood import rows_to_score
 from storygen.models import LanguageModel
-from storygen.tuning.preferences import Pair, Told, logprobs
+from storygen.tuning.preferences import Pair, logprobs
+from storygen.tuning.told import Told
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,10 @@ def descended(parent: Artifact, method: str, data: dict[str, Any], **about: Any)
     return [*parent.training.get(LINEAGE, []), step]
 
 
-def write_lineage(loaded: Artifact, directory: Path, lineage: list[dict[str, Any]], **training: Any) -> None:
-    """Writes the artifact with this lineage, and further fields of training.json, in place of what is there."""
-    artifact.save(directory, loaded.model, loaded.tokenizer, {**loaded.training, **training, LINEAGE: lineage})
+def write_lineage(loaded: Artifact, directory: Path, lineage: list[dict[str, Any]]) -> None:
+    """Writes the artifact with this lineage, in place of what is there."""
+    training = {**loaded.training, LINEAGE: lineage}
+    artifact.save(directory, loaded.model, loaded.tokenizer, training, reward=loaded.reward)
 
 
 def told(lineage: list[dict[str, Any]]) -> list[str]:

@@ -15,6 +15,7 @@ from storygen.errors import StorygenError
 from storygen.evaluation.likelihood import rows_to_score
 from storygen.models import LanguageModel
 from storygen.tokenizers import Tokenizer
+from storygen.tuning.told import Told, tell
 
 FEWEST = 20
 """Pairs from which something can be learned and something else be held out."""
@@ -22,15 +23,6 @@ _FIELDS = {
     "prompt": str, "opening": str, "chosen": str, "rejected": str, "chosen_ended": bool, "rejected_ended": bool,
     "reliability": float,
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Told:
-    """A story as a model reads it: prompt, opening and text, of which the last `scored` tokens are its own."""
-
-    tokens: tuple[int, ...]
-    scored: int
-    """The tokens that the model wrote, and the end token if the story has come to its end."""
 
 
 @dataclass(frozen=True)
@@ -100,14 +92,10 @@ def make_pairs(
     return [pair for pair in pairs.values() if pair.weight and pair.first.scored and pair.second.scored]
 
 
-def _told(tokenizer: Tokenizer, title: str, opening: str, text: str, ended: bool, context_length: int) -> Told:
+def _told(tokenizer: Tokenizer, title: str, opening: str, text: str, has_ended: bool, context_length: int) -> Told:
     """A story's tokens. An opening that the arena's one look has changed counts as written, on both sides alike."""
     given = opening if text.startswith(opening) else ""
-    title_tokens = tokenizer.encode(title)[-(context_length // 2) :]
-    known = [*tokenizer.head(title_tokens), *tokenizer.encode(given)]
-    tokens = [*known, *tokenizer.encode(text[len(given) :]), *([tokenizer.end_id] if ended else [])]
-    tokens = tokens[: context_length + 1]
-    return Told(tuple(tokens), max(0, len(tokens) - len(known)))
+    return tell(tokenizer, title, given, text[len(given) :], has_ended, context_length)
 
 
 def split_by_prompt(pairs: Sequence[Pair], share: float, seed: int = 0) -> tuple[list[Pair], list[Pair]]:

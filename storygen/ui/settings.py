@@ -19,6 +19,7 @@ EXPLANATIONS = {
     "typical": ("Typical", "Draws from the tokens about as surprising as the model expects: neither dull nor odd."),
     "beam": ("Beam search", "Follows several stories at once and keeps the most probable. Fluent and cautious."),
     "diverse_beam": ("Diverse beams", "Beam search in groups that keep away from each other's words."),
+    "best_of_n": ("Best of n", "Draws several stories and keeps the one that a model of readers' taste likes best."),
 }  # fmt: skip
 LABELS = {
     "max_new_tokens": "Length, at most (tokens)",
@@ -28,6 +29,7 @@ LABELS = {
     "typical_p": "Typical: probability kept",
     "num_beams": "Beams",
     "num_groups": "Groups of beams",
+    "num_stories": "Stories to pick from",
     "no_repeat_ngram": "Never repeat runs of (tokens)",
     "min_new_tokens": "Length, at least (tokens)",
     "stop": "Stop texts",

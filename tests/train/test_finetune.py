@@ -3,7 +3,9 @@ import json
 import pytest
 import torch
 
+import storygen
 from storygen import artifact
+from storygen.config import GenerationConfig
 from storygen.errors import StorygenError
 from storygen.training.log import RunLog
 from storygen.tuning.dpo import pair_logprobs, preference_figures
@@ -144,3 +146,16 @@ def test_a_model_that_runs_away_is_stopped_and_not_kept(pairs, parent, texts, tm
     assert message in capsys.readouterr().out
     before, after = artifact.load(parent).model, artifact.load(run / "best").model
     assert all(torch.equal(weight, after.get_parameter(name)) for name, weight in before.named_parameters())
+
+
+def test_a_reward_model_is_learned(pairs, parent, tmp_path, capsys):
+    """It agrees with votes on prompts that it has not seen, and lies beside unchanged weights."""
+    more = ["--pairs", str(pairs), "--out", str(tmp_path / "run"), "--valid-share", "0.3"]
+    finetune.main(["rank", "--model", str(parent), *more])
+    before, after = artifact.load(parent), artifact.load(tmp_path / "run" / "best")
+    assert after.revision == before.revision and before.reward is None
+    [step] = after.training["lineage"]
+    assert (step["method"], step["held_out"]["accuracy"]) == ("rank", 1.0)
+    assert "held-out votes agreed with 100.0%" in capsys.readouterr().out
+    config = GenerationConfig(strategy="best_of_n", num_stories=2, max_new_tokens=8, seed=0)
+    assert len(storygen.load(tmp_path / "run" / "best").generate(config=config).candidates) == 2

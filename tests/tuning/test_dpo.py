@@ -14,7 +14,8 @@ from storygen.tuning.dpo import (
     reference_logprobs,
     weighted_loss,
 )
-from storygen.tuning.preferences import Pair, Told, logprobs
+from storygen.tuning.preferences import Pair, logprobs
+from storygen.tuning.told import Told
 from tests.conftest import lively, tiny_config
 from tests.toys import Bigram
 
