@@ -4,19 +4,17 @@ Starts the app with the bundled models and simulated votes, drives it with Chrom
 """
 
 import io
-import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from storygen.app_process import running_app
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
@@ -93,35 +91,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         simulate = [sys.executable, "-m", "storygen.arena", "simulate", "--out", folder, "--votes", "1500"]
         subprocess.run(simulate, cwd=ROOT, check=True)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        settings = {**os.environ, "STORYGEN_VOTES": folder, "GRADIO_SERVER_PORT": str(port), "STORYGEN_MODELS": ""}
-        app = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=settings)
-        try:
-            url = f"http://127.0.0.1:{port}"
-            wait_for(url)
+        with running_app(ROOT, {"STORYGEN_VOTES": folder, "STORYGEN_MODELS": ""}) as app:
             path = shutil.which("chromium")
             browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
             for state, lead in STATES.items():
                 for suffix, (width, height) in SIZES.items():
-                    take(browser, url, lead, width, height, IMAGES / f"{state}{suffix}.png")
-        finally:
-            app.terminate()
-            app.wait()
-
-
-def wait_for(url: str, seconds: float = 120) -> None:
-    """Returns when the page is served."""
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-            return
-        except OSError:
-            if time.monotonic() > end:
-                sys.exit(f"{url} served nothing for {seconds:.0f} seconds")
-            time.sleep(0.2)
+                    take(browser, app.url, lead, width, height, IMAGES / f"{state}{suffix}.png")
 
 
 def take(browser: Browser, url: str, lead: Callable[[Page], None], width: int, height: int, path: Path) -> None:

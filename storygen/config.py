@@ -9,6 +9,7 @@ import difflib
 import json
 import math
 import secrets
+import tomllib
 import types
 import typing
 from collections.abc import Iterable
@@ -105,6 +106,16 @@ def read_json(path: Path) -> Any:
         raise StorygenError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:  # bad JSON and bad UTF-8 alike
         raise StorygenError(f"{path} is not valid JSON: {error}") from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file; what cannot be read or parsed is refused by the file's name."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StorygenError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:  # bad TOML and bad UTF-8 alike
+        raise StorygenError(f"{path} is not TOML: {error}") from None
 
 
 def write_json(path: Path, values: Any) -> None:

@@ -14,9 +14,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from storygen.config import MODIFIERS, GenerationConfig, field_of
+from storygen.config import BEST_OF_N, MODIFIERS, GenerationConfig, field_of
 from storygen.endings import Ending
-from storygen.errors import StorygenError, UnavailableError
+from storygen.errors import RefusedError, StorygenError, UnavailableError
 from storygen.tokenizers import PROMPT, STORY
 from storygen.writer import Result, StoryStream
 
@@ -114,6 +114,16 @@ class RemoteWriter:
         opening, title = opening.rstrip(), title.strip()
         body = self.body_for(opening, title, config)
         return StoryStream(self._write(body, opening, title, config), opening)
+
+    def can(self, config: GenerationConfig) -> bool:
+        """Whether the server can decode in this way, as far as is known here."""
+        if config.strategy == BEST_OF_N:
+            return False  # it does not tell whether the model has a reward model beside it
+        try:
+            self.body_for("", "", config)
+        except StorygenError:
+            return False
+        return True
 
     def body_for(self, opening: str, title: str, config: GenerationConfig) -> dict[str, Any]:
         """The request, but for `full_sentence`, which is seen to here. StorygenError for what the server can't do."""
@@ -223,7 +233,7 @@ class RemoteWriter:
     def _refused(self, status: int, content: bytes) -> StorygenError:
         message = _message(status, content)
         if status in (400, 413, 422):
-            return StorygenError(f"the remote engine at {self.backend.url} refused the request: {message}")
+            return RefusedError(f"the remote engine at {self.backend.url} refused the request: {message}")
         return self.backend.failed(f"did not answer: {message}")
 
 

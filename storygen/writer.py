@@ -212,6 +212,10 @@ class Writer:
             seconds=max(each.seconds for each in results),
         )
 
+    def can(self, config: GenerationConfig) -> bool:
+        """Whether it can decode in this way: a model that is here can in all, but best_of_n needs a reward model."""
+        return config.strategy != BEST_OF_N or self.artifact.reward is not None
+
     @property
     def characters_per_token(self) -> float:
         """How many characters of plain English its tokens have."""

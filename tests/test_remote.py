@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 
+import openai
 import pytest
 
 from storygen.arena.match import Prompt, Unfit, write_match
@@ -15,7 +16,7 @@ from storygen.arena.opening import open_arena
 from storygen.catalogue import load_writers
 from storygen.config import STRATEGIES, GenerationConfig
 from storygen.errors import StorygenError, UnavailableError
-from storygen.remote import Backend, RemoteWriter, backend_of, remote_writers
+from storygen.remote import KNOWN_ELSEWHERE, Backend, RemoteWriter, backend_of, remote_writers
 from storygen.server.keys import add_key
 from tests.server.conftest import OPEN, client_of, gate, serving, wait_until, writers  # noqa: F401 (fixtures)
 
@@ -260,6 +261,28 @@ def test_a_failure_is_one_clear_line(answer, message):
             list(stream)
     assert f"the remote engine at {url} " in str(failed.value)
     assert "\n" not in str(failed.value)
+
+
+def test_what_an_engine_refuses_is_the_client_s_fault_not_the_server_s():
+    """A front server answered 500 to a prompt that was too long for the engine behind it."""
+    with (
+        stand_in(lambda _, to: to.reply(400, b'{"message": "too long"}')) as (url, _),
+        serving({"export": RemoteWriter(Backend(url), "export", is_ours=False)}) as front,
+        pytest.raises(openai.BadRequestError, match="refused the request: too long"),
+    ):
+        client_of(front).completions.create(model="export", prompt="Once", max_tokens=5)
+
+
+def test_only_contestants_compete_that_the_engine_can_decode_as(tmp_path):
+    """Each battle with a beam search failed, before a visitor's eyes."""
+    writer = RemoteWriter(Backend("http://127.0.0.1:1/v1"), "export", is_ours=False)
+    votes = {"STORYGEN_VOTES": str(tmp_path)}
+    able = open_arena({"export": writer}, votes).contestants
+    assert {each.config.strategy for each in able} <= set(KNOWN_ELSEWHERE)
+    only_beams = tmp_path / "contestants.toml"
+    only_beams.write_text('characters = 300\n[[decoding]]\nstrategy = "greedy"\n[[decoding]]\nstrategy = "beam"\n')
+    with pytest.raises(StorygenError, match="can decode as 1 of its contestants do; two are needed"):
+        open_arena({"export": writer}, {**votes, "STORYGEN_CONTESTANTS": str(only_beams)})
 
 
 @pytest.mark.parametrize("models", [[], [5], None])

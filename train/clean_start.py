@@ -1,15 +1,13 @@
 """Whether the app starts where nothing is installed but what its requirements say, and without a token."""
 
 import os
-import socket
 import subprocess
 import tempfile
-import time
-import urllib.request
 import venv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from storygen.app_process import running_app
 from storygen.errors import StorygenError
 
 OURS = ("HF_TOKEN", "HF_HOME", "HUGGING_FACE", "STORYGEN_", "GRADIO_", "PYTHON")
@@ -37,32 +35,15 @@ def start_clean(folder: Path, packages: Sequence[str], settings: Mapping[str, st
 def seconds_to_page(command: Sequence[str | Path], folder: Path, settings: Mapping[str, str]) -> float:
     """Seconds until a command, run in a folder, serves a page on the port that GRADIO_SERVER_PORT names to it."""
     with tempfile.TemporaryDirectory() as home, tempfile.TemporaryFile("w+") as said:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
         environment = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
-        environment |= {"HOME": home, "GRADIO_SERVER_PORT": str(port), "GRADIO_ANALYTICS_ENABLED": "False"}
-        environment |= {"STORYGEN_VOTES": home, **settings}
-        started = time.monotonic()
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=subprocess.STDOUT)
+        environment |= {"HOME": home, "STORYGEN_VOTES": home}
         try:
-            while not _serves(port):
-                if process.poll() is not None or time.monotonic() - started > PATIENCE:
-                    said.seek(0)
-                    raise StorygenError(f"app.py does not start in a clean environment: {_last_line(said.read())}")
-                time.sleep(0.1)
-            return time.monotonic() - started
-        finally:
-            process.kill()
-            process.wait()
-
-
-def _serves(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as page:
-            return page.status == 200
-    except OSError:
-        return False
+            with running_app(folder, settings, environment, command, said, PATIENCE) as app:
+                return app.seconds
+        except StorygenError:
+            said.seek(0)
+            last = _last_line(said.read())
+            raise StorygenError(f"app.py does not start in a clean environment: {last}") from None
 
 
 def _last_line(text: str) -> str:

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from storygen.arena.agreement import Share
-from storygen.arena.audit import audit, write_rules
-from storygen.arena.board import Board, make_board
+from storygen.arena.audit import audit, repeated_notes, write_rules
+from storygen.arena.board import Board, leaders, make_board
 from storygen.arena.contestants import load_catalogue
 from storygen.arena.export import export_votes
 from storygen.arena.ledger import Ledger
-from storygen.arena.ranking import Standing, votes_to_separate
+from storygen.arena.ranking import Standing
 from storygen.arena.rules import load_rules
 from storygen.arena.simulate import coverage, write_votes
 from storygen.arena.votes import VoteReader
@@ -85,10 +85,8 @@ def _rank(arguments: argparse.Namespace) -> None:
     print()
     for line in summary(board):
         print(line)
-    ranked = [row for row in board.contestants.standings if row.rank is not None and row.group == 0]
-    if len(ranked) > 1:
-        first, second = (board.names.index(row.name) for row in ranked[:2])
-        more = votes_to_separate(ledger.ballots(), first, second)
+    if leaders(board.contestants):
+        more = board.to_separate
         needed = f"about {more:,} more votes on this pair" if more else "more than 100,000 votes on this pair"
         print(f"to tell the first two apart: {needed}")
 
@@ -131,10 +129,13 @@ def _agreement(what: str, share: Share) -> str:
 
 
 def _audit(arguments: argparse.Namespace) -> None:
-    suspects = audit(_ledger(arguments))
+    ledger = _ledger(arguments)
+    suspects = audit(ledger)
     for suspect in suspects:
         print(f"{suspect.rater}  {suspect.votes} votes  " + "; ".join(suspect.oddities))
     print(f"{len(suspects)} suspicious raters")
+    for note in repeated_notes(ledger):
+        print(f"{note.times} times by {len(note.raters)} raters: {note.text!r}")
     if arguments.write:
         added = write_rules(arguments.write, suspects, datetime.now(UTC).date().isoformat())
         print(f"{added} of them added to {arguments.write}; keep its versions, and use it with --rules")

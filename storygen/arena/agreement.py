@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from storygen.arena.ledger import OUTCOMES, REASONS, Ledger
-from storygen.arena.votes import VERDICTS
+from storygen.arena.ledger import REASONS, Ledger
 
 
 @dataclass(frozen=True)
@@ -21,29 +20,39 @@ class Share:
         return self.yes / self.of if self.of else float("nan")
 
 
-def opinions(ledger: Ledger) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of all votes that count or were asked again: match, rater, and the outcome for the text that sorts first."""
-    reasons = ledger.reasons()
+@dataclass(frozen=True)
+class Opinions:
+    """What raters said of pairs of texts, in columns of n."""
+
+    match: np.ndarray
+    """The same number for the same two texts, whatever their sides."""
+    rater: np.ndarray
+    said: np.ndarray
+    """The outcome for the text that sorts first: 1 a win, 0 a loss, 0.5 neither."""
+
+
+def opinions(ledger: Ledger, reasons: np.ndarray) -> Opinions:
+    """Those of the votes that count or were asked again; `reasons` are the ledger's."""
     kept = np.isin(reasons, [REASONS.index("counted"), REASONS.index("shown again to test the rater")])
-    match, rater, verdict, first = (ledger.column(name)[kept] for name in ("match", "rater", "verdict", "left_first"))
-    outcome = np.array([OUTCOMES[name] for name in VERDICTS])[verdict]
-    return match, rater, np.where(first != 0, outcome, 1 - outcome)
+    match, rater, first = (ledger.column(name)[kept] for name in ("match", "rater", "left_first"))
+    outcome = ledger.outcomes()[kept]
+    return Opinions(match, rater, np.where(first != 0, outcome, 1 - outcome))
 
 
-def self_agreement(ledger: Ledger) -> Share:
+def self_agreement(opinions: Opinions) -> Share:
     """How often a rater who saw two stories twice preferred the same one, or neither both times."""
-    return _agreement(*opinions(ledger), within=True)
+    return _agreement(opinions, within=True)
 
 
-def mutual_agreement(ledger: Ledger) -> Share:
+def mutual_agreement(opinions: Opinions) -> Share:
     """How often two raters of the same two stories preferred the same one, or neither."""
-    return _agreement(*opinions(ledger), within=False)
+    return _agreement(opinions, within=False)
 
 
-def _agreement(match: np.ndarray, rater: np.ndarray, outcome: np.ndarray, within: bool) -> Share:
+def _agreement(opinions: Opinions, within: bool) -> Share:
     """Over all pairs of votes on the same two stories by the same rater (`within`) or by different ones."""
-    order = np.argsort(match, kind="stable")
-    match, rater, outcome = match[order], rater[order], outcome[order]
+    order = np.argsort(opinions.match, kind="stable")
+    match, rater, outcome = opinions.match[order], opinions.rater[order], opinions.said[order]
     starts = np.flatnonzero(np.r_[True, match[1:] != match[:-1]]) if len(match) else np.array([], int)
     sizes = np.diff(np.r_[starts, len(match)])
     yes = of = 0

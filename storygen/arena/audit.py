@@ -2,14 +2,13 @@
 
 import json
 import math
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from storygen.arena.agreement import Share
-from storygen.arena.ledger import OUTCOMES, REASONS, Ledger
+from storygen.arena.ledger import REASONS, Ledger
 from storygen.arena.ranking import CENTRE, rank
 from storygen.arena.votes import VERDICTS
 from storygen.errors import StorygenError
@@ -34,16 +33,15 @@ class Suspect:
 def audit(ledger: Ledger) -> list[Suspect]:
     """The suspicious raters, those with most votes first."""
     rater, verdict = ledger.column("rater"), ledger.column("verdict")
-    reasons, note = ledger.reasons(), ledger.column("note")
+    reasons = ledger.reasons()
     left, right = ledger.column("left"), ledger.column("right")
-    outcome = np.array([OUTCOMES[name] for name in VERDICTS])[verdict]
-    ballots = ledger.ballots()
+    outcome, ballots = ledger.outcomes(), ledger.ballots(reasons == 0)
     strength = np.zeros(len(ballots.contestants))
     if len(ballots):
         rating = {row.name: row.rating - CENTRE for row in rank(ballots, replicates=2).standings}
         strength = np.array([rating[name] for name in ballots.contestants])
     favourite = np.sign(strength[left] - strength[right]) if len(ledger) else np.zeros(0)
-    repeated = _repeated_notes(ledger, note)
+    repeated = _by_rater(repeated_notes(ledger))
     suspects = []
     for number in np.flatnonzero(np.bincount(rater, minlength=1) >= FEWEST):
         rows = np.flatnonzero(rater == number)
@@ -86,16 +84,35 @@ def _against_all(choice: np.ndarray, favourite: np.ndarray) -> list[str]:
     return [f"agrees with the ranking {with_others / games:.0%} of the time: less than a coin"]
 
 
-def _repeated_notes(ledger: Ledger, note: np.ndarray) -> dict[int, dict[str, int]]:
-    """Notes of four words or more that were written several times, by whomever, for each rater who wrote them."""
-    found: dict[int, dict[str, int]] = {}
+@dataclass(frozen=True)
+class RepeatedNote:
+    """A note that was written several times, word for word but for case and spaces."""
+
+    text: str
+    """Its first sixty characters."""
+    times: int
+    raters: tuple[int, ...]
+    """Who wrote it, as numbers of the ledger: many with a vote each may be one person with many names."""
+
+
+def repeated_notes(ledger: Ledger) -> list[RepeatedNote]:
+    """Notes of four words or more that were written three times or more, by whomever; the commonest first."""
+    note, rater = ledger.column("note"), ledger.column("rater")
+    found = []
     values, counts = np.unique(note[note != 0], return_counts=True)
     for value, count in zip(values[counts >= NOTES], counts[counts >= NOTES], strict=True):
         rows = np.flatnonzero(note == value)
         text = ledger.record(rows[0])["note"].strip()
         if len(text.split()) >= 4:
-            for number in Counter(ledger.column("rater")[rows].tolist()):
-                found.setdefault(number, {})[text[:60]] = int(count)
+            found.append(RepeatedNote(text[:60], int(count), tuple(np.unique(rater[rows]).tolist())))
+    return sorted(found, key=lambda each: -each.times)
+
+
+def _by_rater(notes: list[RepeatedNote]) -> dict[int, dict[str, int]]:
+    found: dict[int, dict[str, int]] = {}
+    for note in notes:
+        for rater in note.raters:
+            found.setdefault(rater, {})[note.text] = note.times
     return found
 
 
@@ -103,13 +120,17 @@ def write_rules(path: Path, suspects: list[Suspect], day: str) -> int:
     """Adds the suspects that are not there yet to a rule file; how many that were. The owner keeps its versions."""
     try:
         text = path.read_text(encoding="utf-8") if path.exists() else ""
-        fresh = [suspect for suspect in suspects if json.dumps(suspect.rater) not in text]
+        fresh = [suspect for suspect in suspects if _toml(suspect.rater) not in text]
         entries = [
-            f"\n[[exclude]] # {day}\nrater = {json.dumps(each.rater)}\n"
-            f"reason = {json.dumps('; '.join(each.oddities), ensure_ascii=False)}\n"
+            f"\n[[exclude]] # {day}\nrater = {_toml(each.rater)}\nreason = {_toml('; '.join(each.oddities))}\n"
             for each in fresh
         ]
         path.write_text(text + "".join(entries), encoding="utf-8")
     except OSError as error:
         raise StorygenError(f"{path} cannot be written: {error.strerror}") from None
     return len(fresh)
+
+
+def _toml(text: str) -> str:
+    """A TOML string. JSON's would do, but for its pairs of escapes beyond U+FFFF, and DEL, which TOML wants escaped."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

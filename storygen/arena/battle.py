@@ -18,12 +18,13 @@ import storygen
 from storygen.arena.board import LiveBoard
 from storygen.arena.contestants import Catalogue, Contestant
 from storygen.arena.draw import draw_pair
-from storygen.arena.ledger import MODES, Entrant
+from storygen.arena.ledger import Entrant
 from storygen.arena.limit import Limit
 from storygen.arena.match import Match, Prompt, Side, Unfit, in_step, write_match
 from storygen.arena.mirrors import Mirror
 from storygen.arena.personal import count_own
 from storygen.arena.pool import Pool
+from storygen.arena.record import MODES
 from storygen.arena.suggestions import SUGGESTIONS
 from storygen.arena.votes import MAX_NOTE, TAGS, VERDICTS, VoteStore
 from storygen.config import unknown_name
@@ -35,6 +36,8 @@ KEPT_BATTLES = 1000
 SECONDS_TO_JUDGE = 3600.0
 """and after this time."""
 SECONDS_TO_UNDO = 20.0
+KEPT_RATERS, KEPT_FOR_REPEATS = 200, 10
+"""Raters who may see a pair again, and how many of their battles are kept for that."""
 ROUNDS_A_MINUTE = 20
 """Of one session."""
 TRIES = 5
@@ -163,12 +166,18 @@ class Arena:
             battle.vote = "being saved"
         try:
             battle.vote = self.store.append(_record(battle, verdict, tags, note, now))["id"]
-        except StorygenError:
+        except BaseException:
             battle.vote = ""  # it is not on disk, so it may be cast again
             raise
         battle.judged_at = now
-        self._remember(battle)
+        if verdict != "skip":
+            self._remember(battle)
         return battle.match.sides
+
+    def can_judge(self, session: str, battle_id: str) -> bool:
+        """Whether a session's battle waits for its verdict."""
+        battle = self._battles.get(session)
+        return battle is not None and battle.id == battle_id and battle.is_shown and not battle.vote
 
     def rated(self, session: str) -> int:
         """How many verdicts of the rater who is at a session stand."""
@@ -185,8 +194,12 @@ class Arena:
                 raise StorygenError("there is no rating of yours to take back")
             if time.monotonic() > battle.judged_at + SECONDS_TO_UNDO:
                 raise StorygenError(f"a rating can be taken back for {SECONDS_TO_UNDO:.0f} seconds only")
-            del self._battles[session]
-        self.store.append({"retracts": battle.vote})
+            judged_at, battle.judged_at = battle.judged_at, 0.0  # nobody else takes it back meanwhile
+        try:
+            self.store.append({"retracts": battle.vote})
+        except BaseException:
+            battle.judged_at = judged_at
+            raise
 
     def rate(self, session: str, rater: str, result: Result, stars: Mapping[str, int], note: str = "") -> None:
         """Records one to five stars for some of the four aspects (TAGS) of a single story."""
@@ -243,6 +256,7 @@ class Arena:
         raise StorygenError("no two whole stories came out of this prompt; please try another, or another round")
 
     def _write_suggestion(self, suggestion: str) -> Match:
+        self.board.latest()  # so that all pairs are drawn by what the votes say by now; here nobody waits for it
         return self._write(Prompt(suggestion, source="suggestion"), self._pairs("blind", ()))
 
     def _is_idle(self) -> bool:
@@ -260,15 +274,15 @@ class Arena:
         return self.pool.take(rater, self._rng)
 
     def _remember(self, battle: Battle) -> None:
-        """Keeps a judged blind battle for a repeat, the last 20 of each of the last raters."""
+        """Keeps a judged blind battle for a repeat, the last ones of each of the last raters."""
         if battle.mode != "blind":
             return
         with self._lock:
             battles = self._judged.setdefault(battle.rater, [])
             battles.append(battle)
-            del battles[:-20]
+            del battles[:-KEPT_FOR_REPEATS]
             self._judged.move_to_end(battle.rater)
-            while len(self._judged) > KEPT_BATTLES:
+            while len(self._judged) > KEPT_RATERS:
                 self._judged.popitem(last=False)
 
 

@@ -6,9 +6,9 @@ from datetime import date
 
 import numpy as np
 
-from storygen.arena.agreement import Share, mutual_agreement, self_agreement
+from storygen.arena.agreement import Share, mutual_agreement, opinions, self_agreement
 from storygen.arena.ledger import REASONS, Entrant, Ledger
-from storygen.arena.ranking import CENTRE, SCALE, Ranking, rank, rank_parts, win_matrix
+from storygen.arena.ranking import CENTRE, SCALE, Ranking, Standing, rank, rank_parts, votes_to_separate, win_matrix
 
 
 @dataclass(frozen=True)
@@ -33,30 +33,45 @@ class Board:
     with_others: Share
     damaged: int
     """Lines that could not be read."""
+    to_separate: int | None
+    """About how many more games between the first two would tell them apart; None if too many to say, or no two."""
 
 
 def make_board(ledger: Ledger, by_length: bool = False) -> Board:
     """The board of all votes that the ledger has; with `by_length` what longer stories gain is taken out."""
-    ballots, reasons = ledger.ballots(), ledger.reasons()
-    models, decodings = rank_parts(ballots, [ledger.models(), ledger.decodings()], by_length=by_length)
+    with ledger.lock:  # all of one moment; new votes may come while the rest is worked out
+        reasons = ledger.reasons()
+        ballots, said, days = ledger.ballots(reasons == 0), opinions(ledger, reasons), ledger.column("day")
+        models, decodings, likelihood = ledger.models(), ledger.decodings(), ledger.likelihood()
+        damaged = ledger.reader.damaged.total() + ledger.refused.total()
+    contestants = rank(ballots, by_length=by_length)
+    models, decodings = rank_parts(ballots, [models, decodings], by_length=by_length)
+    pair = [ballots.contestants.index(row.name) for row in leaders(contestants)]
     wins, games = win_matrix(ballots)
-    days, counts = np.unique(ledger.column("day"), return_counts=True)
-    likelihood = zip(ballots.contestants, ledger.likelihood(), strict=True)
+    named = zip(ballots.contestants, likelihood, strict=True)
+    days, counts = np.unique(days, return_counts=True)
     return Board(
-        contestants=rank(ballots, by_length=by_length),
+        contestants=contestants,
         models=models,
         decodings=decodings,
         wins=wins,
         games=games,
         names=ballots.contestants,
         by_day={date.fromordinal(int(day)): int(count) for day, count in zip(days, counts, strict=True)},
-        votes=len(ledger),
+        votes=len(reasons),
         reasons={REASONS[number]: int((reasons == number).sum()) for number in np.unique(reasons) if number},
-        likelihood={name: value for name, value in likelihood if value is not None},
-        with_itself=self_agreement(ledger),
-        with_others=mutual_agreement(ledger),
-        damaged=ledger.reader.damaged.total() + ledger.refused.total(),
+        likelihood={name: value for name, value in named if value is not None},
+        with_itself=self_agreement(said),
+        with_others=mutual_agreement(said),
+        damaged=damaged,
+        to_separate=votes_to_separate(ballots, *pair) if pair else None,
     )
+
+
+def leaders(ranking: Ranking) -> tuple[Standing, ...]:
+    """The first two of those who have met; nobody if fewer are ranked."""
+    ranked = tuple(row for row in ranking.standings if row.rank is not None and row.group == 0)
+    return ranked[:2] if len(ranked) > 1 else ()
 
 
 class LiveBoard:
@@ -73,8 +88,8 @@ class LiveBoard:
         with self._lock:
             self.ledger.refresh()
             if self._board is None or self._made_of < self.ledger.records:
-                self._made_of = self.ledger.records
-                self._board = make_board(self.ledger)
+                records = self.ledger.records
+                self._board, self._made_of = make_board(self.ledger), records
             return self._board
 
     def form(self) -> dict[Entrant, tuple[int, float]]:

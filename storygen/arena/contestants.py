@@ -1,12 +1,11 @@
 """Who competes: a contestant is a model and how it is decoded. The catalogue is a TOML file that an owner edits."""
 
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from storygen.config import MODIFIERS, GenerationConfig, field_of, unknown_name
+from storygen.config import MODIFIERS, GenerationConfig, field_of, read_toml, unknown_name
 from storygen.errors import StorygenError
 
 CATALOGUE = Path(__file__).with_name("contestants.toml")
@@ -59,12 +58,7 @@ def _words(name: str) -> str:
 def load_catalogue(models: Iterable[str], path: str | Path = CATALOGUE) -> Catalogue:
     """The catalogue in a file, for these models; StorygenError says which entry is wrong."""
     path, models = Path(path), list(models)
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise StorygenError(f"{path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise StorygenError(f"{path} is not TOML: {error}") from None
+    values = read_toml(path)
     known = ("characters", "decoding")
     for name in values:
         if name not in known:

@@ -1,5 +1,6 @@
 """Which two contestants meet next: those with few votes and those close to each other more often."""
 
+import itertools
 import math
 import random
 from collections.abc import Callable, Sequence
@@ -19,12 +20,12 @@ def draw_pair(contestants: Sequence[Contestant], form: Form, rng: random.Random)
     A pair's weight is the sum of 1 / sqrt(1 + votes) of both, what a further vote takes off their errors, times the
     variance of its outcome, 4 p (1 - p), which is 1 when nobody knows who will win.
     """
-    pairs = [(a, b) for i, a in enumerate(contestants) for b in contestants[:i]]
-    weights = []
-    for pair in pairs:
-        (votes, strength), (other_votes, other) = form(pair[0]), form(pair[1])
+    forms = [(contestant, *form(contestant)) for contestant in contestants]
+    pairs, weights = [], []
+    for (contestant, votes, strength), (opponent, other_votes, other) in itertools.combinations(forms, 2):
         chance = 1 / (1 + math.exp(min(50.0, abs(strength - other))))
         need = 1 / math.sqrt(1 + votes) + 1 / math.sqrt(1 + other_votes)
+        pairs.append((contestant, opponent))
         weights.append(need * max(4 * chance * (1 - chance), FARTHEST))
     [pair] = rng.choices(pairs, weights)
     return pair if rng.random() < 0.5 else pair[::-1]

@@ -2,6 +2,9 @@
 
 import itertools
 import json
+import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -9,20 +12,24 @@ from typing import Any
 
 from storygen.arena.ledger import REASONS, Ledger
 from storygen.arena.reliability import reliability
+from storygen.errors import StorygenError
 from storygen.folders import written_aside
 
-VOTES, PAIRS, CARD = "votes", "preferences", "README.md"
+VOTES, PAIRS, STARS, CARD = "votes", "preferences", "stars", "README.md"
+SECONDS_FRESH = 600.0
+"""Whoever asks for files within this time gets those that were made last."""
 BATCH = 5000
 """Votes in memory at once."""
 
 
 def export_votes(ledger: Ledger, folder: Path) -> dict[str, int]:
-    """Writes votes and preferences, each as .jsonl and .parquet, and README.md; how many rows of each."""
+    """Writes votes, preferences and stars, each as .jsonl and .parquet, and README.md; how many rows of each."""
     ledger.refresh()
     with written_aside(folder) as work:
         counts = {
             VOTES: _write(work / VOTES, votes(ledger)),
             PAIRS: _write(work / PAIRS, preferences(ledger)),
+            STARS: _write(work / STARS, stars(ledger)),
         }
         (work / CARD).write_text(_card(counts, ledger), encoding="utf-8")
     return counts
@@ -64,6 +71,41 @@ def preferences(ledger: Ledger) -> Iterator[dict[str, Any]]:
             }
 
 
+def stars(ledger: Ledger) -> Iterator[dict[str, Any]]:
+    """One to five stars for a single story on some of four aspects, as they were recorded."""
+    for record in ledger.stars():
+        keys = ("schema", "id", "ts", "rater", "prompt", "story", "stars", "note", "app_version")
+        yield {key: record.get(key) for key in keys}
+
+
+class LatestExport:
+    """The files of the last export, for all who ask: made again only if there are new records, and not too often.
+
+    They lie in a temporary folder that goes with the process, so asking again and again doesn't fill the disk.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self._folder: tempfile.TemporaryDirectory | None = None
+        self._made_of, self._made_at = -1, 0.0
+        self._lock = threading.Lock()
+
+    def files(self) -> list[Path]:
+        """The files. StorygenError if they can't be written."""
+        with self._lock:
+            self._folder = self._folder or tempfile.TemporaryDirectory(prefix="storygen-export-")
+            folder = Path(self._folder.name) / "votes"
+            is_old = time.monotonic() > self._made_at + SECONDS_FRESH and self._made_of < self.ledger.records
+            if is_old or not folder.exists():
+                records = self.ledger.records
+                try:
+                    export_votes(self.ledger, folder)
+                except OSError as error:
+                    raise StorygenError(f"the files can't be written: {error.strerror}") from None
+                self._made_of, self._made_at = records, time.monotonic()
+            return sorted(folder.iterdir())
+
+
 def _write(stem: Path, rows: Iterator[dict[str, Any]]) -> int:
     """Writes rows to `stem`.jsonl and `stem`.parquet, a batch at a time; how many there were."""
     import pyarrow as pa  # slow to import
@@ -95,6 +137,8 @@ def _type(pa: ModuleType, key: str) -> Any:
 
 def _card(counts: dict[str, int], ledger: Ledger) -> str:
     raters = len(ledger.raters)
+    names = [name for name, count in counts.items() if count]
+    configs = "\n".join(f"- config_name: {name}\n  data_files: {name}.parquet" for name in names)
     return f"""---
 license: cc0-1.0
 language: en
@@ -102,16 +146,14 @@ pretty_name: Blind ratings of machine-written stories
 task_categories: [text-generation]
 tags: [human-feedback, preference, story-generation, storygen]
 configs:
-- config_name: {VOTES}
-  data_files: {VOTES}.parquet
-- config_name: {PAIRS}
-  data_files: {PAIRS}.parquet
+{configs}
 ---
 
 # Blind ratings of machine-written stories
 
-{counts[VOTES]:,} verdicts by {raters:,} raters on pairs of short stories that small language models wrote, and the
-{counts[PAIRS]:,} preference pairs (`prompt`, `chosen`, `rejected`) that follow from those that count.
+{counts[VOTES]:,} verdicts by {raters:,} raters on pairs of short stories that small language models wrote, the
+{counts[PAIRS]:,} preference pairs (`prompt`, `chosen`, `rejected`) that follow from those that count, and
+{counts[STARS]:,} times one to five stars for a single story.
 
 Raters saw two stories on the same prompt side by side, without knowing which model and which way of decoding wrote
 them, and said which is better. Sides were drawn at random. `rater` is a keyed hash; no name or address was recorded.
@@ -120,5 +162,5 @@ are as they came, and the stories are machine-written: either can be wrong, odd 
 
 A vote holds everything that is needed to write both stories again: model, revision, settings, seed. `counted` tells
 whether it counts in the ranking, `not_counted` why not; nothing was deleted, so other rules can be tried. The format
-is described in docs/ratings.md of storygen. In Parquet, `prompt`, `left`, `right` and `tags` are JSON text.
+is described in docs/ratings.md of storygen. In Parquet, objects and lists are JSON text.
 """

@@ -1,8 +1,7 @@
 """A match: two contestants write on the same prompt. What comes out is either fit to be compared or is no match."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from storygen.arena.contestants import Contestant
@@ -74,12 +73,6 @@ class Match:
     sides: tuple[Side, Side]
     repeat_of: str = ""
     """The battle whose stories these are, sides swapped, if they are shown to the same rater again."""
-    id: str = field(init=False)
-    """The same for the same two stories, whichever is on the left."""
-
-    def __post_init__(self) -> None:
-        texts = sorted(side.text for side in self.sides)
-        object.__setattr__(self, "id", hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16])
 
     def swapped(self, repeat_of: str = "") -> "Match":
         """The same stories with sides changed."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from storygen.arena.battle import Arena
 from storygen.arena.board import LiveBoard
-from storygen.arena.contestants import CATALOGUE, load_catalogue
+from storygen.arena.contestants import CATALOGUE, Catalogue, load_catalogue
 from storygen.arena.ledger import Ledger
 from storygen.arena.mirrors import mirrors_for
 from storygen.arena.rules import load_rules
@@ -27,9 +27,13 @@ def open_arena(writers: Mapping[str, Writer], environment: Mapping[str, str] = o
     mirrors = mirrors_for(store, environment)
     reader = VoteReader(folder, *(path for mirror in mirrors for path in mirror.folders))
     board = LiveBoard(Ledger(reader, load_rules(environment.get(RULES))))
-    catalogue = load_catalogue(writers, environment.get(CONTESTANTS, CATALOGUE))
+    path = environment.get(CONTESTANTS, CATALOGUE)
+    catalogue = load_catalogue(writers, path)
+    able = tuple(each for each in catalogue.contestants if writers[each.model].can(each.config))
+    if len(able) < 2:
+        raise StorygenError(f"{path}: the models can decode as {len(able)} of its contestants do; two are needed")
     secret = environment[SECRET].encode() if environment.get(SECRET) else kept_secret(folder)
-    return Arena(writers, catalogue, store, board, secret, mirrors)
+    return Arena(writers, Catalogue(able, catalogue.characters), store, board, secret, mirrors)
 
 
 def kept_secret(folder: Path) -> bytes:

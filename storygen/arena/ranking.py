@@ -40,7 +40,7 @@ class Ballots:
     rater: np.ndarray
     """Whole numbers from 0, one for each rater."""
     longer: np.ndarray
-    """(bytes of the left story - bytes of the right) / their sum, from -1 to 1."""
+    """(characters of the left story - those of the right) / their sum, from -1 to 1."""
 
     def __len__(self) -> int:
         return len(self.left)
@@ -114,7 +114,7 @@ def fit(design: Design, played: np.ndarray, won: np.ndarray, start: np.ndarray |
     won = np.concatenate([won, np.ones(parameters)])
     beta = np.zeros(parameters) if start is None else start.copy()
     for _ in range(100):
-        chance = _sigmoid(design.rows @ beta)
+        chance = sigmoid(design.rows @ beta)
         step = np.linalg.solve(_information(design, played, chance), design.rows.T @ (won - played * chance))
         beta += step * min(1.0, 2.0 / np.abs(step).max(initial=1e-9))  # a full step may overshoot far from the top
         if np.abs(step).max() < 1e-9:
@@ -125,7 +125,7 @@ def fit(design: Design, played: np.ndarray, won: np.ndarray, start: np.ndarray |
 def covariance(design: Design, played: np.ndarray, beta: np.ndarray) -> np.ndarray:
     """Of the parameters (p, p), if all votes were independent: the inverse of the information."""
     played = np.concatenate([played, np.full(design.rows.shape[1], 2.0)])
-    return np.linalg.inv(_information(design, played, _sigmoid(design.rows @ beta)))
+    return np.linalg.inv(_information(design, played, sigmoid(design.rows @ beta)))
 
 
 def _information(design: Design, played: np.ndarray, chance: np.ndarray) -> np.ndarray:
@@ -133,7 +133,8 @@ def _information(design: Design, played: np.ndarray, chance: np.ndarray) -> np.n
     return design.rows.T @ (design.rows * (played * chance * (1 - chance))[:, None])
 
 
-def _sigmoid(x: np.ndarray) -> np.ndarray:
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """The chance that goes with odds of e to the x."""
     return 1 / (1 + np.exp(-x))
 
 
@@ -272,7 +273,7 @@ def _errors(
 
 
 def _chance(logit: float, error: float) -> tuple[float, float, float]:
-    return tuple(float(_sigmoid(np.float64(logit + z * error))) for z in (0, -Z95, Z95))
+    return tuple(float(sigmoid(np.float64(logit + z * error))) for z in (0, -Z95, Z95))
 
 
 def _totals(ballots: Ballots, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -332,7 +333,7 @@ def votes_to_separate(ballots: Ballots, first: int, second: int, seed: int = 0, 
     design = design_for(with_both, features, False)
     played, won = (np.concatenate([column, np.zeros(2)]) for column in games.count(ballots))
     beta = fit(design, played, won)
-    chance = _sigmoid(design.rows[len(played) - 2 : len(played)] @ beta)
+    chance = sigmoid(design.rows[len(played) - 2 : len(played)] @ beta)
     contrast = design.features[first] - design.features[second]
     rng = np.random.default_rng(seed)
 

@@ -18,9 +18,9 @@ START = 0.75
 
 def reliability(ledger: Ledger) -> dict[str, float]:
     """For each rater that chance, from 0.5, a coin, to 1."""
-    match, rater, outcome = opinions(ledger)
-    decided = outcome != 0.5
-    chances = estimate(match[decided], rater[decided], outcome[decided], len(ledger.raters))
+    found = opinions(ledger, ledger.reasons())
+    decided = found.said != 0.5
+    chances = estimate(found.match[decided], found.rater[decided], found.said[decided], len(ledger.raters))
     return dict(zip(ledger.raters, chances.tolist(), strict=True))
 
 

@@ -1,10 +1,9 @@
 """Which votes count. The rules are applied when ranking: no vote is deleted, and others can be tried later."""
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from storygen.config import Config, option
+from storygen.config import Config, option, read_toml
 from storygen.errors import StorygenError
 
 
@@ -27,14 +26,10 @@ def load_rules(path: str | Path | None) -> Rules:
     if path is None:
         return Rules()
     path = Path(path)
+    values = read_toml(path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
         raters = [_excluded(entry) for entry in values.pop("exclude", [])]
         return Rules.from_dict({**values, "excluded": raters})
-    except OSError as error:
-        raise StorygenError(f"{path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise StorygenError(f"{path} is not TOML: {error}") from None
     except StorygenError as error:
         raise StorygenError(f"{path}: {error}") from None
 

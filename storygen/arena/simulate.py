@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from storygen.arena.contestants import Contestant
-from storygen.arena.ranking import CENTRE, SCALE, Ballots, Games, design_for, fit, rank
+from storygen.arena.ranking import CENTRE, SCALE, Ballots, Games, design_for, fit, rank, sigmoid
 from storygen.arena.suggestions import SUGGESTIONS
 from storygen.arena.votes import VoteStore
 
@@ -40,7 +40,7 @@ def draw_ballots(world: World, votes: int, rng: np.random.Generator) -> Ballots:
     side = rng.normal(world.bias, 2 * world.bias, world.raters)
     left = rng.integers(count, size=votes)
     right = (left + rng.integers(1, count, size=votes)) % count
-    chance = _sigmoid(liking[rater, left] - liking[rater, right] + side[rater])
+    chance = sigmoid(liking[rater, left] - liking[rater, right] + side[rater])
     chance[careless[rater]] = 0.5
     outcome = (rng.random(votes) < chance).astype(float)
     outcome[rng.random(votes) < world.ties] = 0.5
@@ -56,7 +56,7 @@ def true_ratings(world: World, rng: np.random.Generator) -> np.ndarray:
     left, right = np.nonzero(~np.eye(count, dtype=bool))
     other = rng.normal(0, world.taste * 2**0.5, 20_000) + rng.normal(world.bias, 2 * world.bias, 20_000)
     gaps = world.strengths[left] - world.strengths[right]
-    chance = _sigmoid(gaps[:, None] + other).mean(axis=1)
+    chance = sigmoid(gaps[:, None] + other).mean(axis=1)
     chance = (1 - world.ties) * ((1 - world.careless) * chance + world.careless / 2) + world.ties / 2
     design = design_for(Games(left, right, np.zeros(len(left)), np.array([], int)), np.eye(count), False)
     played = np.full(len(left), 1e6)
@@ -121,7 +121,3 @@ def _side(contestants: Sequence[Contestant], world: World, number: int, vote: in
         "bytes": len(text),
         "finish_reason": "end",
     }
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))

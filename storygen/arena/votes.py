@@ -113,10 +113,14 @@ class VoteReader:
                     self.damaged[f"{path.name} ({error.strerror})"] += 1
 
     def at(self, place: "Place") -> dict[str, Any]:
-        """The record at a place, read again."""
-        with self.paths[place.file].open("rb") as lines:
-            lines.seek(place.offset)
-            return json.loads(lines.readline())
+        """The record at a place, read again; StorygenError if it is there no more."""
+        path = self.paths[place.file]
+        try:
+            with path.open("rb") as lines:
+                lines.seek(place.offset)
+                return json.loads(lines.readline())
+        except (OSError, ValueError):
+            raise StorygenError(f"{path.name} in the folder of votes can't be read any more") from None
 
     def _new_in(self, path: Path, file: int) -> Iterator[tuple[dict[str, Any], "Place"]]:
         with path.open("rb") as lines:
@@ -153,6 +157,8 @@ def parse_record(line: bytes) -> dict[str, Any] | None:
     """The record in a line, None if it is none."""
     try:
         record = json.loads(line)
+        if b"\\ud" in line.lower():  # half of an escaped pair is no character, and no file could hold it
+            json.dumps(record, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) and isinstance(record.get("id"), str) else None

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from storygen.config import STRATEGIES, GenerationConfig
-from storygen.decoding.filters import filter_logits
-from storygen.decoding.sampling import choose, greedy, is_greedy, random_numbers
+from storygen.decoding.sampling import choose, random_numbers
+from storygen.explain.steps import draw_probabilities
 from storygen.models import LanguageModel
 
 SAMPLED = tuple(name for name, settings in STRATEGIES.items() if not {"num_beams", "num_stories"} & set(settings))
@@ -50,9 +50,8 @@ def next_logprobs(model: LanguageModel, tokens: Sequence[int]) -> Tensor:
 
 def drawn_from(logprobs: Tensor, config: GenerationConfig) -> Tensor:
     """The probabilities (vocab,) with which `choose` takes each token; 1 for a single one if the choice is greedy."""
-    if is_greedy(config):
-        return torch.zeros_like(logprobs).index_fill(0, greedy(logprobs[None]), 1.0)
-    return filter_logits(logprobs, config).softmax(dim=-1)
+    [probabilities], _ = draw_probabilities(logprobs[None], config)
+    return probabilities
 
 
 def next_word(logprobs: Tensor, config: GenerationConfig, count: int) -> NextWord:

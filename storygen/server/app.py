@@ -103,7 +103,7 @@ def mount_page(app: FastAPI, page: Any, keys: Mapping[str, str] | None) -> None:
     """Serves the page at /. With keys it asks for one, as a password."""
     import gradio
 
-    from storygen.ui.theme import CSS, THEME
+    from storygen.ui.page import LOOK
 
     def may_enter(name: str, password: str) -> bool:
         return owner_of(password, keys or {}) is not None
@@ -115,7 +115,7 @@ def mount_page(app: FastAPI, page: Any, keys: Mapping[str, str] | None) -> None:
 
     page.queue(max_size=32)
     gradio.mount_gradio_app(
-        app, page, path="/", theme=THEME, css=CSS, ssr_mode=False, show_error=False, footer_links=["settings"],
+        app, page, path="/", **LOOK, ssr_mode=False, show_error=False, footer_links=["settings"],
         auth=may_enter if keys else None, auth_message="The password is an API key of this server; the name is free.",
         mcp_server=False if keys else None,  # it asks for no password
     )  # fmt: skip

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from storygen.config import GenerationConfig
-from storygen.errors import StorygenError, UnavailableError
+from storygen.errors import RefusedError, StorygenError, UnavailableError
 from storygen.server.errors import FailedError, LateError
 from storygen.writer import Result, Writer
 
@@ -96,7 +96,7 @@ class Stories:
                     if piece:
                         tell(piece)
                 tell(stream.result)
-        except UnavailableError as error:
+        except (RefusedError, UnavailableError) as error:
             tell(error)
         except StorygenError as error:  # of a request that can't be met, or of a story that broke off
             tell(FailedError(str(error)) if is_accepted else error)

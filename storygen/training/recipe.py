@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from storygen.config import LSTMConfig, TransformerConfig, unknown_name
+from storygen.config import LSTMConfig, TransformerConfig, read_toml, unknown_name
 from storygen.errors import StorygenError
 from storygen.training.settings import TrainConfig
 
@@ -25,10 +25,7 @@ def read_recipe(path: Path | None) -> Recipe:
     """The tables of a recipe, empty ones without a path; unknown tables and names are refused."""
     if path is None:
         return {table: {} for table in _KNOWN}
-    try:
-        recipe = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StorygenError(f"recipe {path} cannot be read: {error}") from None
+    recipe = read_toml(path)
     for table, values in recipe.items():
         if table not in _KNOWN:
             raise StorygenError(f"recipe {path}: {unknown_name('table', table, _KNOWN)}")

@@ -7,8 +7,7 @@ import gradio as gr
 from storygen.config import MAX_OPENING, MAX_TITLE, GenerationConfig, unknown_name
 from storygen.decoding.engine import MAX_ROWS
 from storygen.errors import StorygenError
-from storygen.ui.stream import paced
-from storygen.ui.write import growing
+from storygen.ui.stream import growing
 from storygen.writer import Writer
 
 DEFAULTS = GenerationConfig()
@@ -35,7 +34,7 @@ def build_api(writers: Mapping[str, Writer]) -> None:
             title: A title, an idea or a few keywords.
             opening: The first words of the story, which it goes on from.
             model: Name of the model; empty for the first one.
-            strategy: greedy, sample, top_k, top_p, top_k_top_p, min_p, typical, beam or diverse_beam.
+            strategy: greedy, sample, top_k, top_p, top_k_top_p, min_p, typical, beam, diverse_beam or best_of_n.
             temperature: Low is cautious, high is wild, 0 is greedy.
             top_k: Draw from this many of the likeliest tokens (strategies top_k and top_k_top_p).
             top_p: Draw from the fewest tokens of this probability (strategies top_p and top_k_top_p).
@@ -59,10 +58,7 @@ def build_api(writers: Mapping[str, Writer]) -> None:
                 max_new_tokens=max_new_tokens, seed=seed,
             )  # fmt: skip
             stream = writer.stream(opening, title, config)
-            try:
-                yield from paced(growing(stream, stream.opening))
-            finally:
-                stream.close()
+            yield from growing(stream, stream.opening)
         except StorygenError as error:
             raise gr.Error(str(error), print_exception=False) from None
 

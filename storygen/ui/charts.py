@@ -8,6 +8,7 @@ from datetime import date
 import numpy as np
 
 from storygen.arena.ranking import Standing
+from storygen.ui.texts import number, say
 
 WIDTH, ROW = 640, 26
 NAMES = 300
@@ -17,21 +18,23 @@ NAMES = 300
 def standings_table(rows: Sequence[Standing], heading: str) -> str:
     """The leaderboard; contestants that have not met are under headings of their own."""
     if not rows:
-        return '<p class="hint">No votes yet.</p>'
+        return f'<p class="hint">{say("board.none")}</p>'
     several = len({row.group for row in rows if row.votes}) > 1
     parts, group = [], None
     for row in rows:
         if several and row.group != group and row.votes:
-            parts.append(f'<tr><th colspan="5" scope="rowgroup">Group {row.group + 1}: met only each other</th></tr>')
+            named = say("board.group", number=row.group + 1)
+            parts.append(f'<tr><th colspan="5" scope="rowgroup">{named}</th></tr>')
             group = row.group
         place = row.rank or "–"
-        interval = f"{row.low:.0f} – {row.high:.0f}" if row.rank else "not enough votes"
+        interval = f"{row.low:.0f} – {row.high:.0f}" if row.rank else say("board.few")
         rating = f"{row.rating:.0f}" if row.rank else "–"
         parts.append(
             f"<tr><td>{place}</td><td>{html.escape(row.name)}</td><td>{rating}</td><td>{interval}</td>"
-            f"<td>{row.votes:,}</td></tr>"
+            f"<td>{number(row.votes)}</td></tr>"
         )
-    head = f"<tr><th>Rank</th><th>{html.escape(heading)}</th><th>Rating</th><th>95 % interval</th><th>Votes</th></tr>"
+    columns = (say("board.rank"), heading, *(say(f"board.{name}") for name in ("rating", "interval", "votes")))
+    head = f"<tr>{''.join(f'<th>{html.escape(column)}</th>' for column in columns)}</tr>"
     return f'<table class="board"><thead>{head}</thead><tbody>{"".join(parts)}</tbody></table>'
 
 
@@ -55,7 +58,8 @@ def whiskers(rows: Sequence[Standing], title: str) -> str:
     ]
     for i, row in enumerate(rows):
         y = ROW * i + ROW / 2
-        tip = f"{row.name}: {row.rating:.0f}, 95 % interval {row.low:.0f} to {row.high:.0f}, {row.votes} votes"
+        low_and_high = {"low": f"{row.low:.0f}", "high": f"{row.high:.0f}"}
+        tip = say("board.tip", name=row.name, rating=f"{row.rating:.0f}", votes=number(row.votes), **low_and_high)
         marks.append(
             f"<g><title>{html.escape(tip)}</title>"
             f'<text x="{NAMES}" y="{y + 4}" text-anchor="end">{html.escape(_short(row.name))}</text>'
@@ -78,7 +82,8 @@ def heat_map(names: Sequence[str], wins: np.ndarray, games: np.ndarray, title: s
                 cells.append("<td></td>")
                 continue
             share = wins[i, j]
-            tip = html.escape(f"{name} won {share:.0%} of {games[i, j]:.0f} against {other}")
+            met = number(games[i, j])
+            tip = html.escape(say("board.won", name=name, share=f"{share:.0%}", games=met, other=other))
             colour, much = "--good" if share > 0.5 else "--bad", abs(share - 0.5) * 140
             tint = f"color-mix(in srgb, var({colour}) {much:.0f}%, transparent)"
             cells.append(f'<td style="background:{tint}" title="{tip}">{share:.0%}</td>')
@@ -96,13 +101,13 @@ def votes_by_day(by_day: Mapping[date, int], title: str) -> str:
     days, most = (last - first).days + 1, max(by_day.values())
     height, left = 120, 40
     width = min(24.0, (WIDTH - left - 10) / days)
-    marks = [f'<text x="{left - 6}" y="14" text-anchor="end">{most:,}</text>']
+    marks = [f'<text x="{left - 6}" y="14" text-anchor="end">{number(most)}</text>']
     for day, count in by_day.items():
         tall = 80 * count / most
         place = left + width * (day - first).days
         marks.append(
             f'<rect x="{place:.1f}" y="{90 - tall:.1f}" width="{max(width - 1, 0.5):.1f}" height="{tall:.1f}" '
-            f'class="fill"><title>{day.isoformat()}: {count:,} votes</title></rect>'
+            f'class="fill"><title>{say("board.day", day=day.isoformat(), count=number(count))}</title></rect>'
         )
     marks.append(f'<text x="{left}" y="{height - 12}">{first.isoformat()}</text>')
     if days > 1:
@@ -164,13 +169,15 @@ def lines(series: Mapping[str, Sequence[tuple[float, float]]], title: str, acros
     marks += [f'<text x="{x(tick):.1f}" y="{bottom + 20}" text-anchor="middle">{tick:g}</text>' for tick in right]
     marks.append(f'<text x="{(left + WIDTH) / 2}" y="{height - 6}" text-anchor="middle">{html.escape(across)}</text>')
     legend = []
-    for number, (name, points) in enumerate(series.items()):
+    for place, (name, points) in enumerate(series.items()):
         path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in points)
-        style = f'class="line line-{number % 4 + 1}"'
-        tip = f"{name}: {points[0][1]:.2f} at {points[0][0]:.1f}, {points[-1][1]:.2f} at {points[-1][0]:.1f} {across}"
+        style = f'class="line line-{place % 4 + 1}"'
+        ends = {"first": f"{points[0][1]:.2f}", "from_": f"{points[0][0]:.1f}", "to": f"{points[-1][0]:.1f}"}
+        last = f"{points[-1][1]:.2f}"
+        tip = say("chart.line", name=name, last=last, across=across, **ends)
         marks.append(f'<polyline points="{path}" {style}><title>{html.escape(tip)}</title></polyline>')
         sample = f'<svg viewBox="0 0 34 8" aria-hidden="true"><line x1="1" x2="33" y1="4" y2="4" {style}/></svg>'
-        legend.append(f"<li>{sample}{html.escape(name)}, at the end {points[-1][1]:.2f}</li>")
+        legend.append(f"<li>{sample}{html.escape(say('chart.at_end', name=name, value=last))}</li>")
     return _svg(f"{title} ({up})", height, marks) + f'<ul class="legend">{"".join(legend)}</ul>'
 
 
@@ -179,7 +186,7 @@ def _ticks(low: float, high: float) -> list[float]:
     span = (high - low) or 1.0
     step = next(m * 10.0**k for k in range(-12, 300) for m in (1, 2, 5) if span / (m * 10.0**k) <= 5)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(step * number, 12) for number in range(first, max(last, first + 1) + 1)]
+    return [round(step * count, 12) for count in range(first, max(last, first + 1) + 1)]
 
 
 def _short(text: str, most: int = 46) -> str:

@@ -1,6 +1,6 @@
 """The Compare tab: two stories side by side, written by nobody knows whom, and a verdict."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import gradio as gr
@@ -8,6 +8,7 @@ import gradio as gr
 from storygen.arena.battle import SECONDS_TO_UNDO, Arena
 from storygen.arena.match import MAX_PROMPT, Prompt, Side
 from storygen.arena.personal import ENOUGH_OF_ONES_OWN
+from storygen.arena.record import MODES
 from storygen.arena.votes import MAX_NOTE, TAGS
 from storygen.decoding.engine import MAX_ROWS
 from storygen.errors import StorygenError
@@ -15,16 +16,10 @@ from storygen.ui.events import QUIET, warn
 from storygen.ui.markdown import plain
 from storygen.ui.rater import RaterWidgets, rater_of
 from storygen.ui.stream import spaced
+from storygen.ui.texts import fixed, say
 
-VERDICT_LABELS = {
-    "left": "Left is better",
-    "tie": "Equally good",
-    "right": "Right is better",
-    "both_bad": "Both are bad",
-    "skip": "Skip",
-}
-TAG_LABELS = {"grammar": "Grammar", "sense": "Makes sense", "creative": "Creative", "prompt": "Fits the prompt"}
-MODE_LABELS = {"blind": "Any two, blind", "strategies": "One model, two strategies", "named": "Pick both"}
+VERDICTS = ("left", "tie", "right", "both_bad", "skip")
+"""In the order of the buttons."""
 CSS = """
 .reveal { min-height: 3.2rem; }
 .reveal p { animation: reveal 0.5s ease-out; }
@@ -38,11 +33,6 @@ CSS = """
   .verdicts button { min-width: 0 !important; padding: 0.4rem; font-size: 0.9rem; }
 }
 """
-CONSENT = (
-    "Two contestants, each a model with a way of decoding, write on the same prompt; you rate them blind, then they "
-    "are named. Your verdict is stored with the prompt and both stories and may be published, under a random name and "
-    "without your address. Keys: 1 left, 2 equal, 3 right, 4 both bad, S skip, N new round, U undo."
-)
 
 
 def build_compare_tab(arena: Arena, rater: RaterWidgets) -> None:
@@ -50,44 +40,72 @@ def build_compare_tab(arena: Arena, rater: RaterWidgets) -> None:
     contestants = [str(contestant) for contestant in arena.contestants]
     with gr.Row(equal_height=True):
         prompt = gr.Textbox(
-            label="Title, idea or keywords",
-            placeholder="Leave it empty for a suggestion",
+            label=fixed("prompt"),
+            placeholder=fixed("compare.placeholder"),
             max_length=MAX_PROMPT,
             scale=4,
             min_width=240,
             elem_id="compare-prompt",
         )
-        mode = gr.Dropdown([(label, name) for name, label in MODE_LABELS.items()], label="Who", scale=1, elem_id="mode")
-        go = gr.Button("New round", variant="primary", scale=1, elem_id="round")
+        mode = gr.Dropdown(
+            [(fixed(f"compare.mode.{name}"), name) for name in MODES],
+            label=fixed("compare.mode"),
+            scale=1,
+            elem_id="mode",
+        )
+        go = gr.Button(fixed("compare.round"), variant="primary", scale=1, elem_id="round")
     with gr.Row():
-        model = gr.Dropdown(list(arena.writers), label="Model", visible=False, elem_id="compare-model")
-        left = gr.Dropdown(contestants, label="Left", visible=False, elem_id="pick-left")
-        right = gr.Dropdown(contestants, value=contestants[1], label="Right", visible=False, elem_id="pick-right")
-    status = gr.Markdown("Press New round to begin.", elem_classes="hint", elem_id="compare-status")
+        model = gr.Dropdown(list(arena.writers), label=fixed("model"), visible=False, elem_id="compare-model")
+        left = gr.Dropdown(contestants, label=fixed("compare.left"), visible=False, elem_id="pick-left")
+        right = gr.Dropdown(
+            contestants, value=contestants[1], label=fixed("compare.right"), visible=False, elem_id="pick-right"
+        )
+    status = gr.Markdown(fixed("compare.begin"), elem_classes="hint", elem_id="compare-status")
     stories, reveals = [], []
     with gr.Row():
         for side in ("left", "right"):
             with gr.Column(min_width=320):
                 box = gr.Textbox(
-                    label=f"Story on the {side}", lines=11, max_lines=11, interactive=False, elem_id=f"{side}-story",
-                    elem_classes="story",
+                    label=fixed(f"compare.story.{side}"), lines=11, max_lines=11, interactive=False,
+                    elem_id=f"{side}-story", elem_classes="story",
                 )  # fmt: skip
                 stories.append(box)
                 reveals.append(gr.Markdown(elem_id=f"{side}-reveal", elem_classes="reveal"))
     with gr.Row(elem_classes="verdicts"):
         buttons = [
-            gr.Button(label, interactive=False, min_width=120, elem_id=f"verdict-{name}")
-            for name, label in VERDICT_LABELS.items()
+            gr.Button(fixed(f"verdict.{name}"), interactive=False, min_width=120, elem_id=f"verdict-{name}")
+            for name in VERDICTS
         ]
     with gr.Row(equal_height=True):
         tags = gr.CheckboxGroup(
-            [(TAG_LABELS[tag], tag) for tag in TAGS], label="What decided it? (optional)", scale=2, elem_id="tags"
+            [(fixed(f"tag.{tag}"), tag) for tag in TAGS], label=fixed("compare.tags"), scale=2, elem_id="tags"
         )
-        note = gr.Textbox(label="A word to that (optional)", max_length=MAX_NOTE, scale=2, elem_id="note")
-        undo = gr.Button("Take it back", visible=False, scale=1, elem_id="undo")
-    gr.Markdown(CONSENT, elem_classes="hint below-verdicts")
+        note = gr.Textbox(label=fixed("note"), max_length=MAX_NOTE, scale=2, elem_id="note")
+        undo = gr.Button(fixed("compare.undo"), visible=False, scale=1, elem_id="undo")
+    gr.Markdown(fixed("compare.consent"), elem_classes="hint below-verdicts")
     battle_id = gr.State("")
     undo_time = gr.Timer(SECONDS_TO_UNDO, active=False)
+
+    outputs = [*stories, *reveals, battle_id, status, go, undo, undo_time, tags, note, *buttons]
+
+    def show(
+        texts: Iterable[str] | None = None,
+        reveals: Iterable[str] | None = None,
+        judged: bool | None = None,
+        can_judge: bool | None = None,
+        **values: Any,
+    ) -> tuple[Any, ...]:
+        """An update of `outputs` in which all that is not given stays: `judged` offers the way back for its time."""
+        undoing = (gr.skip(), gr.skip()) if judged is None else (gr.update(visible=judged), gr.Timer(active=judged))
+        kept = gr.skip()
+        return (
+            *(texts or (kept, kept)),
+            *(reveals or (kept, kept)),
+            *(values.get(name, kept) for name in ("battle", "status", "go")),
+            *undoing,
+            *(values.get(name, kept) for name in ("tags", "note")),
+            *[kept if can_judge is None else gr.update(interactive=can_judge)] * len(buttons),
+        )
 
     def show_choices(chosen: str) -> list[Any]:
         wanted = [chosen == "strategies", chosen == "named", chosen == "named"]
@@ -100,27 +118,27 @@ def build_compare_tab(arena: Arena, rater: RaterWidgets) -> None:
         left: str,
         right: str,
         kept: str,
+        open_battle: str,
         profile: gr.OAuthProfile | None,
         request: gr.Request,
     ) -> Iterator[tuple[Any, ...]]:
+        """What the page shows of a new round. The round before it stays on screen until the new one has begun."""
+        session = request.session_hash or ""
         typed, chosen = (typed or "").strip(), {"strategies": (model,), "named": (left, right)}.get(mode, ())
-        locked, hidden = [gr.update(interactive=False)] * len(buttons), gr.update(visible=False)
-        waiting = f"Both are writing on: {plain(typed)}" if typed else "Both are writing ..."
-        blank = ["", "", "", "", "", waiting, gr.update(interactive=False), hidden, [], "", *locked]
-        yield tuple(blank)
-        unchanged = [gr.skip()] * (len(blank) - 2)
+        waiting = say("compare.writing_on", prompt=plain(typed)) if typed else say("compare.writing")
+        yield show(status=waiting, go=gr.update(interactive=False), can_judge=False)
         try:
             person = rater_of(arena, kept, profile, request)
-            battle = arena.begin(request.session_hash or "", person, Prompt(typed) if typed else None, mode, chosen)
+            battle = arena.begin(session, person, Prompt(typed) if typed else None, mode, chosen)
         except StorygenError as error:
             warn(error)
-            yield *unchanged[:5], plain(str(error)), *unchanged[4:]
+            yield show(status=plain(str(error)), can_judge=arena.can_judge(session, open_battle))
             return
+        yield show(texts=("", ""), reveals=("", ""), battle="", judged=False, tags=[], note="")
         for texts in spaced(arena.show(battle)):
-            yield *texts, *unchanged
-        question = f"Which story on “{plain(battle.match.prompt.title)}” is better?"
-        ready = [gr.update(interactive=True)] * len(buttons)
-        yield *unchanged[:4], battle.id, question, *unchanged[:4], *ready
+            yield show(texts=texts)
+        question = say("compare.question", prompt=plain(battle.match.prompt.title))
+        yield show(battle=battle.id, status=question, can_judge=True)
 
     def judge(verdict: str, battle: str, tags: list[str], note: str, request: gr.Request) -> tuple[Any, ...]:
         """What the page shows after a click on a verdict; a refused one leaves everything on screen."""
@@ -129,25 +147,25 @@ def build_compare_tab(arena: Arena, rater: RaterWidgets) -> None:
             sides = arena.judge(session, battle, verdict, tags or (), note or "")
         except StorygenError as error:
             warn(error)
-            return tuple(gr.skip() for _ in range(5 + len(buttons)))
-        thanks = f"Thank you, “{VERDICT_LABELS[verdict].lower()}” is saved. {progress(arena.rated(session))}"
-        locked = [gr.update(interactive=False)] * len(buttons)
-        return *map(reveal, sides), thanks, gr.update(visible=True), gr.Timer(active=True), *locked
+            return show()
+        thanks = say("compare.thanks", verdict=say(f"verdict.{verdict}").lower())
+        thanks += " " + progress(arena.rated(session))
+        return show(reveals=map(reveal, sides), status=thanks, judged=True, can_judge=False)
 
     def take_back(battle: str, request: gr.Request) -> tuple[Any, ...]:
         try:
             arena.undo(request.session_hash or "", battle)
         except StorygenError as error:
             warn(error)
-            return gr.skip(), gr.update(visible=False)
-        return "Your rating is taken back and does not count. Press New round to go on.", gr.update(visible=False)
+            return show()
+        return show(status=say("compare.undone"), judged=False)
 
     mode.change(show_choices, mode, [model, left, right], queue=False, **QUIET)
     gr.on(
         [go.click, prompt.submit],
         fight,
-        [prompt, mode, model, left, right, rater.browser],
-        [*stories, *reveals, battle_id, status, go, undo, tags, note, *buttons],
+        [prompt, mode, model, left, right, rater.browser, battle_id],
+        outputs,
         concurrency_id="generate",
         concurrency_limit=MAX_ROWS,
         trigger_mode="once",
@@ -160,24 +178,23 @@ def build_compare_tab(arena: Arena, rater: RaterWidgets) -> None:
 
         return click
 
-    for verdict, button in zip(VERDICT_LABELS, buttons, strict=True):
-        button.click(on_click(verdict), [battle_id, tags, note], [*reveals, status, undo, undo_time, *buttons], **QUIET)
-    undo.click(take_back, battle_id, [status, undo], **QUIET)
-    undo_time.tick(
-        lambda: (gr.update(visible=False), gr.Timer(active=False)), None, [undo, undo_time], queue=False, **QUIET
-    )
+    for verdict, button in zip(VERDICTS, buttons, strict=True):
+        button.click(on_click(verdict), [battle_id, tags, note], outputs, **QUIET)
+    undo.click(take_back, battle_id, outputs, **QUIET)
+    undo_time.tick(lambda: show(judged=False), None, outputs, queue=False, **QUIET)
 
 
 def progress(rated: int) -> str:
     """What a rater has reached, and what comes next."""
     missing = ENOUGH_OF_ONES_OWN - rated
     if missing > 0:
-        return f"{rated} rated; {missing} more unlock your own ranking."
-    return f"{rated} rated; your own ranking is on the Leaderboard tab."
+        return say("rated.more", rated=rated, missing=missing)
+    return say("rated.enough", rated=rated)
 
 
 def reveal(side: Side) -> str:
     """Who wrote a story, as Markdown for the time after the verdict."""
     result = side.result
-    speed = f"{result.tokens_per_second:.0f} tokens a second" if result.seconds else "written ahead"
-    return f"**{plain(str(side.contestant))}**  \nseed {result.seed} · {len(result.tokens)} tokens · {speed}"
+    speed = say("compare.speed", count=f"{result.tokens_per_second:.0f}") if result.seconds else say("compare.ahead")
+    facts = (f"{say('seed')} {result.seed}", say("compare.tokens", count=len(result.tokens)), speed)
+    return f"**{plain(str(side.contestant))}**  \n{' · '.join(facts)}"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from storygen.explain import Attention, Memory, token_texts
 from storygen.tokenizers import Tokenizer
+from storygen.ui.texts import say
 from storygen.ui.why_html import percent, token_name, visible
 
 COLUMNS, UNITS = 56, 16
@@ -28,16 +29,10 @@ def attention_html(tokenizer: Tokenizer, seen: Attention, layer: int | None, hea
         parts.append(f"<span{shaded}>{shown}</span>")
     best = sorted(range(len(shares)), key=lambda i: -shares[i] if is_text[i] else 1.0)[:3]
     named = ", ".join(f"“{html.escape(visible(texts[i]))}” ({percent(shares[i])})" for i in best if is_text[i])
-    most_to = f" Most went to {named}." if named else ""
-    rest = (
-        f" {percent(marks)} went to the marks before title and story, where a head looks when it needs nothing."
-        if marks > 0.005
-        else ""
-    )
-    said = f"When it chose “{name}”, the model looked back at all this at once, most where the shade is strongest."
-    return (
-        f'<p class="why-note">{said}{most_to}{rest}</p><div class="why-attention" tabindex="0">{"".join(parts)}</div>'
-    )
+    said = say("why.attention", name=name)
+    said += say("why.attention.most", names=named) if named else ""
+    said += say("why.attention.marks", share=percent(marks)) if marks > 0.005 else ""
+    return f'<p class="why-note">{said}</p><div class="why-attention" tabindex="0">{"".join(parts)}</div>'
 
 
 def memory_html(tokenizer: Tokenizer, memory: Memory, name: str) -> str:
@@ -53,7 +48,7 @@ def memory_html(tokenizer: Tokenizer, memory: Memory, name: str) -> str:
         label = token_name(tokenizer, token, text).replace("<i>", "").replace("</i>", "")
         marks.append(
             f'<rect class="fill" x="{x}" y="{BAR - 4 - tall:.1f}" width="{CELL - 2}" height="{tall:.1f}">'
-            f"<title>{label}: moved the memory by {change:.2f}</title></rect>"
+            f"<title>{say('why.memory.moved', name=label, change=f'{change:.2f}')}</title></rect>"
             f'<text transform="translate({x + 11} {BAR + CELL * len(rows) + 6}) rotate(90)">{label}</text>'
         )
     for row, values in enumerate(rows):
@@ -62,20 +57,17 @@ def memory_html(tokenizer: Tokenizer, memory: Memory, name: str) -> str:
             marks.append(
                 f'<rect class="{style}" {at} width="{CELL - 1}" height="{CELL - 1}" fill-opacity="{abs(value):.2f}"/>'
             )
-    said = (
-        f"An LSTM can't look back. After each token it keeps {memory.states.shape[1]} numbers, and those were all it "
-        f"had when it chose “{name}”. The bars show how much each token changed them; below are the {len(rows)} that "
-        f"moved most in these {len(tokens)} tokens, one to a line."
-    )
+    size = memory.states.shape[1]
+    said = say("why.memory", size=size, name=name, rows=len(rows), tokens=len(tokens))
     return (
-        f'<p class="why-note">{said}</p><p class="why-note"><span class="key pos">above 0</span>'
-        f'<span class="key neg">below 0</span></p>{_strip(marks, len(tokens), len(rows))}'
+        f'<p class="why-note">{said}</p><p class="why-note"><span class="key pos">{say("why.above")}</span>'
+        f'<span class="key neg">{say("why.below")}</span></p>{_strip(marks, len(tokens), len(rows))}'
     )
 
 
 def _strip(marks: Sequence[str], columns: int, rows: int) -> str:
     width, height = (columns + 1) * CELL, BAR + rows * CELL + LABELS
-    label = "The LSTM's memory, token by token"
+    label = say("why.memory.strip")
     return (
         f'<figure class="why-strip" tabindex="0"><svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         f'role="img" aria-label="{label}">{"".join(marks)}</svg></figure>'

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from storygen.lesson.next_word import NextWord
 from storygen.lesson.tokens import Cut
-from storygen.ui import lesson_text as say
+from storygen.ui.texts import number, say
 
 HUES = 6
 LETTER, LINE = 0.024, 0.045
@@ -14,11 +14,12 @@ SHOWN_LOST = 12
 """Lost characters that are named; of more the number is told."""
 
 
-def heading(number: int, step: tuple[str, str], formula: str = "", formula_says: str = "") -> str:
-    """A numbered step: its title, what happens in it, and the formula, which is HTML."""
-    title, text = (html.escape(part) for part in step)
-    formula = f'<p class="formula"><span>{formula}</span> {html.escape(formula_says)}</p>' if formula else ""
-    return f'<h2 class="step"><span>{number}</span>{title}</h2><p class="says">{text}</p>{formula}'
+def heading(place: int, step: str, language: str, formula: str = "", formula_says: str = "") -> str:
+    """A numbered step: its title, what happens in it, and its formula (HTML) with what that means."""
+    title, text = (html.escape(say(key, language)) for key in (step, f"{step}.says"))
+    formula_says = html.escape(say(formula_says, language)) if formula else ""
+    formula = f'<p class="formula"><span>{formula}</span> {formula_says}</p>' if formula else ""
+    return f'<h2 class="step"><span>{place}</span>{title}</h2><p class="says">{text}</p>{formula}'
 
 
 def token_cards(cuts: Sequence[Cut]) -> str:
@@ -27,29 +28,31 @@ def token_cards(cuts: Sequence[Cut]) -> str:
 
 
 def _card(cut: Cut) -> str:
-    name, method = say.KINDS[cut.kind]
-    used = f"used by {', '.join(cut.models)}" if cut.models else say.FOR_COMPARISON
+    name, method = say(f"how.kind.{cut.kind}"), say(f"how.kind.{cut.kind}.says")
+    used = say("how.kind.used_by", models=", ".join(cut.models)) if cut.models else say("how.kind.for_comparison")
     chips = "".join(
         f'<li style="--hue: var(--hue-{place % HUES + 1})"><b>{html.escape(label)}</b><small>{token}</small></li>'
         for place, (label, token) in enumerate(zip(cut.labels, cut.ids, strict=True))
     )
-    figures = f"<b>{len(cut.ids)}</b> tokens for {cut.size} bytes"
+    figures = say("how.kind.count", count=len(cut.ids), size=cut.size)
     if cut.ids:
-        figures += f": <b>{cut.bytes_per_token:.1f}</b> bytes a token"
+        figures += say("how.kind.rate", rate=f"{cut.bytes_per_token:.1f}")
+    size, label = say("how.kind.size", count=number(cut.vocab_size)), say("how.kind.tokens_of", name=name)
     return (
-        f"<section><h3>{name} <small>{cut.vocab_size:,} tokens, {html.escape(used)}</small></h3>"
-        f'<p class="hint">{method}</p><ul class="chips" aria-label="Tokens of {name}">{chips}</ul>'
+        f"<section><h3>{name} <small>{size}, {html.escape(used)}</small></h3>"
+        f'<p class="hint">{method}</p><ul class="chips" aria-label="{label}">{chips}</ul>'
         f"<p>{figures}. {_loss(cut)}</p></section>"
     )
 
 
 def _loss(cut: Cut) -> str:
+    back = say("how.back", text=html.escape(cut.read_back))
     if not cut.lost:
-        return say.LOSSLESS if cut.is_same else f"Comes back as <q>{html.escape(cut.read_back)}</q>"
+        return say("how.lossless") if cut.is_same else back
     named = " ".join(html.escape(repr(character)[1:-1]) for character in list(cut.lost)[:SHOWN_LOST])
     more = len(cut.lost) - SHOWN_LOST
-    named += f" and {more} more" if more > 0 else ""
-    return f'Lost: <b class="lost">{named}</b>. Comes back as <q>{html.escape(cut.read_back)}</q>'
+    named += say("how.lost.more", count=more) if more > 0 else ""
+    return f"{say('how.lost', named=named)} {back}"
 
 
 def neighbour_bars(word: str, rows: Sequence[tuple[str, float]], note: str) -> str:
@@ -60,26 +63,27 @@ def neighbour_bars(word: str, rows: Sequence[tuple[str, float]], note: str) -> s
         for label, cosine in rows
     )
     note = f'<p class="hint">{html.escape(note)}</p>' if note else ""
-    caption = f"<caption>Nearest to {html.escape(word)}</caption>"
+    caption = f"<caption>{say('how.nearest', word=html.escape(word))}</caption>"
     return f'{note}<table class="bars">{caption}<tbody>{body}</tbody></table>'
 
 
 def word_map(places: Mapping[str, Mapping[str, tuple[float, float]]], says: str) -> str:
     """Families of words at their places (0..1, 0..1), a colour for each family."""
+    places = {say(f"family.{name}"): family for name, family in places.items()}
     rows = apart([(word, *place) for family in places.values() for word, place in family.items()])
-    hues = [number % HUES + 1 for number, family in enumerate(places.values()) for _ in family]
+    hues = [index % HUES + 1 for index, family in enumerate(places.values()) for _ in family]
     words = "".join(
         f'<span style="left: {x:.1%}; top: {1 - y:.1%}; --hue: var(--hue-{hue})">{html.escape(word)}</span>'
         for (word, x, y), hue in zip(rows, hues, strict=True)
     )
     legend = "".join(
-        f'<li style="--hue: var(--hue-{number % HUES + 1})">{html.escape(name)}</li>'
-        for number, name in enumerate(places)
+        f'<li style="--hue: var(--hue-{index % HUES + 1})">{html.escape(name)}</li>'
+        for index, name in enumerate(places)
     )
     listed = "; ".join(f"{name}: {', '.join(family)}" for name, family in places.items())
     return (
         f'<figure class="map"><figcaption>{html.escape(says)}</figcaption>'
-        f'<div role="img" aria-label="Map of words. {html.escape(listed)}">{words}</div>'
+        f'<div role="img" aria-label="{say("how.map")} {html.escape(listed)}">{words}</div>'
         f'<ul class="legend">{legend}</ul></figure>'
     )
 
@@ -90,13 +94,13 @@ def apart(words: Sequence[tuple[str, float, float]]) -> list[tuple[str, float, f
     If that takes one of them off the map, all are drawn together towards the highest.
     """
     placed: dict[int, tuple[float, float]] = {}
-    for number in sorted(range(len(words)), key=lambda n: -words[n][2]):
-        word, x, y = words[number]
+    for index in sorted(range(len(words)), key=lambda n: -words[n][2]):
+        word, x, y = words[index]
         for other, (other_x, other_y) in sorted(placed.items(), key=lambda item: -item[1][1]):
             wide = LETTER * (len(word) + len(words[other][0]) + 1) / 2
             if abs(x - other_x) < wide and abs(y - other_y) < LINE:
                 y = other_y - LINE
-        placed[number] = (x, y)
+        placed[index] = (x, y)
     heights = [y for _, y in placed.values()]
     top, low = max(heights), min(heights)
     fit = min(1.0, (top - LINE) / (top - low)) if top > low else 1.0
@@ -114,15 +118,16 @@ def attention_map(labels: Sequence[str], weights: Sequence[Sequence[float]], tit
     body = []
     for row, (label, shares) in enumerate(zip(labels, weights, strict=True)):
         cells = "".join(
-            f'<td style="--share: {share:.0%}" title="{html.escape(label)} looks at {html.escape(other)}: {share:.0%}">'
+            f'<td style="--share: {share:.0%}" '
+            f'title="{html.escape(say("how.attention.cell", label=label, other=other, share=f"{share:.0%}"))}">'
             f"<span>{share:.0%}</span></td>"
             for other, share in zip(labels[: row + 1], shares, strict=False)
         )
         body.append(f'<tr><th scope="row">{html.escape(label)}</th>{cells}{"<td></td>" * (len(labels) - row - 1)}</tr>')
-    says = [say.ATTENTION_CUT.format(count=len(labels))] if cut else []
-    says += [say.STORY_MARK] if "⟨story⟩" in labels else []
+    says = [say("how.attention.cut", count=len(labels))] if cut else []
+    says += [say("how.attention.mark")] if "⟨story⟩" in labels else []
     return (
-        f'<p class="says">{html.escape(say.ATTENTION_SHARES.format(label=labels[-1]))}</p>'
+        f'<p class="says">{html.escape(say("how.attention.shares", label=labels[-1]))}</p>'
         f'<ul class="chips shares">{chips}</ul>'
         f'<div class="wide" tabindex="0" role="group" aria-label="{html.escape(title)}"><table class="shades">'
         f"<caption>{html.escape(title)}</caption><thead><tr><td></td>{head}</tr></thead>"
@@ -135,7 +140,7 @@ def next_word_bars(word: NextWord, labels: Sequence[str]) -> str:
     most = max(max(each.before, each.after) for each in word.candidates) or 1.0
     rows = []
     for label, each in zip(labels, word.candidates, strict=True):
-        style, after = ("kept", f"{each.after:.1%}") if each.after > 0 else ("cut", "cut")
+        style, after = ("kept", f"{each.after:.1%}") if each.after > 0 else ("cut", say("how.choice.cut"))
         rows.append(
             f'<tr class="{style}"><th scope="row">{html.escape(label)}</th>'
             f'<td class="meter">{_bar("was", each.before / most)}{_bar("is", each.after / most)}</td>'
@@ -146,15 +151,15 @@ def next_word_bars(word: NextWord, labels: Sequence[str]) -> str:
     if others:
         before, after = (max(0.0, 1 - share) for share in shown)
         rows.append(
-            f'<tr class="others"><th scope="row" colspan="2">the other {others:,} together</th><td>{before:.1%}</td>'
-            f"<td>{after:.1%}</td></tr>"
+            f'<tr class="others"><th scope="row" colspan="2">{say("how.choice.others", count=number(others))}</th>'
+            f"<td>{before:.1%}</td><td>{after:.1%}</td></tr>"
         )
-    head = '<tr><th scope="col">token</th><td></td><th scope="col">model</th><th scope="col">drawn with</th></tr>'
+    token, model, drawn = (f'<th scope="col">{say(f"how.choice.{name}")}</th>' for name in ("token", "model", "drawn"))
+    choices = {"before": _count(word.choices_before), "after": _count(word.choices_after)}
+    count = say("how.choice.count", kept=number(word.kept), size=number(word.vocab_size), **choices)
     return (
-        f'<p class="says"><b>{word.kept:,}</b> of {word.vocab_size:,} tokens can be drawn. The model is as unsure as '
-        f"if it chose among <b>{_count(word.choices_before)}</b> equally likely ones; after the sliders it is "
-        f"<b>{_count(word.choices_after)}</b>.</p>"
-        f'<table class="bars choice"><caption>The next token</caption><thead>{head}</thead>'
+        f'<p class="says">{count}</p><table class="bars choice"><caption>{say("how.choice.title")}</caption>'
+        f"<thead><tr>{token}<td></td>{model}{drawn}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table>"
     )
 
@@ -187,16 +192,16 @@ def method_list(methods: Mapping[str, Sequence[str]]) -> str:
     if not by_text:
         return ""
     items = "".join(f"<li>{html.escape(', '.join(names))}: {_code(text)}</li>" for text, names in by_text.items())
-    return f"<details><summary>How it was measured</summary><ul>{items}</ul></details>"
+    return f"<details><summary>{say('how.figures.method')}</summary><ul>{items}</ul></details>"
 
 
 def reading_list(texts: Mapping[str, str]) -> str:
     """What each model read, and what none of them can do."""
     by_text: dict[str, list[str]] = {}
     for name, text in texts.items():
-        by_text.setdefault(text or say.NO_TEXT, []).append(name)
+        by_text.setdefault(text or say("how.limits.unknown"), []).append(name)
     read = "".join(f"<p><b>{html.escape(', '.join(names))}</b>: {html.escape(t)}</p>" for t, names in by_text.items())
-    limits = "".join(f"<li>{html.escape(limit)}</li>" for limit in say.LIMITS_LIST)
+    limits = "".join(f"<li>{html.escape(say(f'how.limits.{place}'))}</li>" for place in (1, 2, 3, 4))
     return f'<div class="says">{read}<ul>{limits}</ul></div>'
 
 
@@ -205,10 +210,10 @@ def _bar(kind: str, share: float) -> str:
 
 
 def _count(choices: float) -> str:
-    return f"{choices:.1f}" if choices < 10 else f"{choices:,.0f}"
+    return f"{choices:.1f}" if choices < 10 else number(choices)
 
 
 def _code(text: str) -> str:
     """The text with what stands between backticks as code."""
     parts = html.escape(text).split("`")
-    return "".join(f"<code>{part}</code>" if number % 2 else part for number, part in enumerate(parts))
+    return "".join(f"<code>{part}</code>" if index % 2 else part for index, part in enumerate(parts))

@@ -19,7 +19,7 @@ from storygen.lesson.tokens import cut, label, tokenizers_of
 from storygen.models import LSTM, Transformer
 from storygen.tokenizers import Tokenizer, well_formed
 from storygen.ui import charts, lesson_charts
-from storygen.ui import lesson_text as say
+from storygen.ui.texts import number, say
 from storygen.writer import Writer
 
 MAX_TEXT = 300
@@ -55,11 +55,11 @@ class Lesson:
             tokenizer = writer.tokenizer
             found = word_tokens(tokenizer, word)
             if not found:
-                return f'<p class="hint">{say.NO_WORD if word else say.TYPE_A_WORD}</p>'
+                return f'<p class="hint">{say("how.no_word" if word else "how.type_a_word")}</p>'
             token = max(found, key=lambda each: len(tokenizer.token_bytes[each]))
             name = label(tokenizer, token)
             pieces = " · ".join(label(tokenizer, each) for each in found)
-            note = say.IN_PIECES.format(word=word, pieces=pieces, longest=name) if len(found) > 1 else ""
+            note = say("how.in_pieces", word=word, pieces=pieces, longest=name) if len(found) > 1 else ""
             rows = neighbours(writer.model.embedding.weight, token, NEIGHBOURS)
             return lesson_charts.neighbour_bars(name, [(label(tokenizer, each), near) for each, near in rows], note)
 
@@ -73,13 +73,13 @@ class Lesson:
             groups = families(writer.tokenizer)
             tokens = [token for words in groups.values() for token in words.values()]
             if len(tokens) < ENOUGH:
-                return f'<p class="hint">{say.NO_MAP}</p>'
+                return f'<p class="hint">{say("how.map.none")}</p>'
             flat, share = flat_map(writer.model.embedding.weight[tokens])
             low, high = flat.amin(dim=0), flat.amax(dim=0)
             start, size = flat.new_tensor([0.1, 0.25]), flat.new_tensor([0.8, 0.7])  # below there is room to give way
             places = iter((start + size * (flat - low) / (high - low).clamp(min=1e-9)).tolist())
             named = {name: {word: tuple(next(places)) for word in words} for name, words in groups.items()}
-            return lesson_charts.word_map(named, say.MAP_SAYS.format(share=share))
+            return lesson_charts.word_map(named, say("how.map.says", share=f"{share:.0%}"))
 
         return STEPPER.run(compute)
 
@@ -98,7 +98,7 @@ class Lesson:
         if isinstance(writer.model, LSTM):
             config = writer.model.config
             numbers = 2 * config.num_layers * config.hidden_size  # hidden state and cell
-            return f'<p class="says">{say.NO_ATTENTION.format(name=html.escape(model), numbers=numbers)}</p>'
+            return f'<p class="says">{say("how.attention.none", name=html.escape(model), numbers=number(numbers))}</p>'
         layers, heads = self.heads(model)
         layer, head = min(layer or 1, layers), min(head or 1, heads)  # of a model that was chosen before
 
@@ -107,7 +107,7 @@ class Lesson:
             maps = attention_maps(writer.model, tokens)
             weights = maps[layer - 1, head - 1, -LOOKING:, -LOOKING:].tolist()
             labels = [label(writer.tokenizer, token) for token in tokens[-LOOKING:]]
-            title = say.ATTENTION_TITLE.format(layer=layer, head=head)
+            title = say("how.attention.title", layer=layer, head=head)
             return lesson_charts.attention_map(labels, weights, title, cut=len(tokens) > LOOKING)
 
         return STEPPER.run(compute)
@@ -130,22 +130,29 @@ class Lesson:
         token = STEPPER.run(lambda: draw_token(next_logprobs(writer.model, self._read(writer, text)), config, seed))
         name, grown = label(writer.tokenizer, token), text + writer.tokenizer.decode([token])
         if token == writer.tokenizer.end_id:
-            return text, say.DREW_END
+            return text, say("how.drew.end")
         if len(grown) > MAX_TEXT:
-            return text, say.LONG_ENOUGH
-        return grown, say.DREW.format(label=html.escape(name))
+            return text, say("how.long_enough")
+        return grown, say("how.drew", label=html.escape(name))
 
     def learning(self) -> str:
         """The training curves of the models that have one."""
         curves = {name: record.curve_of(writer.artifact.training) for name, writer in self.writers.items()}
         curves = {name: curve for name, curve in curves.items() if curve}
+        tokens = say("how.learning.tokens")
         valid = charts.lines(
-            {name: curve.valid for name, curve in curves.items()}, say.VALID_TITLE, say.TOKENS_READ, say.BITS
+            {name: curve.valid for name, curve in curves.items()},
+            say("how.learning.valid"),
+            tokens,
+            say("how.learning.bits"),
         )
         loss = charts.lines(
-            {name: curve.loss for name, curve in curves.items()}, say.LOSS_TITLE, say.TOKENS_READ, say.NATS
+            {name: curve.loss for name, curve in curves.items()},
+            say("how.learning.loss"),
+            tokens,
+            say("how.learning.nats"),
         )
-        return valid + loss or f'<p class="hint">{say.NO_CURVE}</p>'
+        return valid + loss or f'<p class="hint">{say("how.learning.none")}</p>'
 
     def figures(self) -> str:
         """How the models were made and what was measured of them, with the method."""
@@ -153,8 +160,11 @@ class Lesson:
         made = {name: record.making(writer.model, training[name]) for name, writer in self.writers.items()}
         measured = {name: record.measured(values) for name, values in training.items()}
         return (
-            lesson_charts.model_table(made, say.MADE)
-            + (lesson_charts.model_table(measured, say.MEASURED) or f'<p class="hint">{say.NO_FIGURES}</p>')
+            lesson_charts.model_table(made, say("how.figures.made"))
+            + (
+                lesson_charts.model_table(measured, say("how.figures.measured"))
+                or f'<p class="hint">{say("how.figures.none")}</p>'
+            )
             + lesson_charts.method_list({name: record.methods(values) for name, values in training.items()})
         )
 

@@ -10,6 +10,7 @@ from storygen.ui.api import build_api
 from storygen.ui.leaderboard import build_leaderboard_tab
 from storygen.ui.markdown import plain
 from storygen.ui.rater import build_rater
+from storygen.ui.texts import TEXTS, fixed
 from storygen.ui.theme import CSS, THEME
 from storygen.ui.why import build_why_tab
 from storygen.ui.why_look import CSS as WHY_CSS
@@ -17,33 +18,33 @@ from storygen.writer import Writer
 
 LOOK = {
     "theme": THEME,
+    "i18n": gr.I18n(**{language: {**TEXTS[language], **how.steps(language)} for language in TEXTS}),
     "css": CSS + write.CSS + WHY_CSS + compare.CSS + how.CSS + announce.CSS,
     "js": f"() => {{ ({keys.SCRIPT})(); ({announce.SCRIPT})(); }}",
 }
 """What Gradio takes with the launch rather than with the page."""
+FILES_KEPT = 3600
+"""Seconds after which Gradio's copies of files that were downloaded are deleted."""
 
 
 def build_page(writers: Mapping[str, Writer], arena: Arena, notes: Sequence[str] = ()) -> gr.Blocks:
     """The app as Blocks, ready to be launched with LOOK. The notes stand at the top of the page."""
-    with gr.Blocks(title="storygen", analytics_enabled=False) as page:
-        gr.Markdown(
-            "# storygen\nStories by a Transformer and an LSTM, built and trained from scratch. They are small: "
-            "expect short, simple tales that sometimes lose their thread."
-        )
+    with gr.Blocks(title="storygen", analytics_enabled=False, delete_cache=(FILES_KEPT, FILES_KEPT)) as page:
+        gr.Markdown(f"# storygen\n{fixed('page.about')}")
         build_notes(notes)
         rater = build_rater(page, arena)
         here = {name: writer for name, writer in writers.items() if isinstance(writer, Writer)}  # can be looked into
-        with gr.Tab("Write", id="write-tab"):
+        with gr.Tab(fixed("tab.write"), id="write-tab"):
             written = write.build_write_tab(page, writers, arena, rater)
         if here:
-            with gr.Tab("Why this word", id="why-tab") as why:
+            with gr.Tab(fixed("tab.why"), id="why-tab") as why:
                 build_why_tab(here, written, why)
-        with gr.Tab("Compare", id="compare-tab"):
+        with gr.Tab(fixed("tab.compare"), id="compare-tab"):
             compare.build_compare_tab(arena, rater)
-        with gr.Tab("Leaderboard", id="leaderboard-tab") as leaderboard:
-            build_leaderboard_tab(arena, rater, leaderboard, page)
+        with gr.Tab(fixed("tab.leaderboard"), id="leaderboard-tab") as leaderboard:
+            build_leaderboard_tab(arena, rater, leaderboard)
         if here:
-            with gr.Tab("How it works", id="how-tab") as lesson:
+            with gr.Tab(fixed("tab.how"), id="how-tab") as lesson:
                 how.build_how_tab(here, lesson)
         build_api(writers)
     return page

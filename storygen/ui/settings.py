@@ -1,45 +1,21 @@
 """The decoding settings as widgets: a strategy, and only the sliders that it uses. All bounds come from the config."""
 
 import typing
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from storygen.config import MODIFIERS, STRATEGIES, GenerationConfig, field_of
+from storygen.config import BEST_OF_N, MODIFIERS, STRATEGIES, GenerationConfig, field_of
 from storygen.ui.events import QUIET
+from storygen.ui.texts import fixed
+from storygen.writer import Writer
 
-EXPLANATIONS = {
-    "greedy": ("Greedy", "Always takes the most likely token. Safe, and soon repeats itself."),
-    "sample": ("Temperature", "Draws from all tokens by their probability. Lively, with a slip now and then."),
-    "top_k": ("Top-k", "Draws from the k most likely tokens only, whatever they add up to."),
-    "top_p": ("Top-p (nucleus)", "Draws from the fewest tokens that reach probability p: few when sure, many if not."),
-    "top_k_top_p": ("Top-k and top-p", "First the k most likely, then the nucleus among them."),
-    "min_p": ("Min-p", "Draws from the tokens that are at least a share as likely as the likeliest one."),
-    "typical": ("Typical", "Draws from the tokens about as surprising as the model expects: neither dull nor odd."),
-    "beam": ("Beam search", "Follows several stories at once and keeps the most probable. Fluent and cautious."),
-    "diverse_beam": ("Diverse beams", "Beam search in groups that keep away from each other's words."),
-    "best_of_n": ("Best of n", "Draws several stories and keeps the one that a model of readers' taste likes best."),
-}  # fmt: skip
-LABELS = {
-    "max_new_tokens": "Length, at most (tokens)",
-    "top_p": "Top-p: probability kept",
-    "top_k": "Top-k: words kept",
-    "min_p": "Min-p: share of the likeliest",
-    "typical_p": "Typical: probability kept",
-    "num_beams": "Beams",
-    "num_groups": "Groups of beams",
-    "num_stories": "Stories to pick from",
-    "no_repeat_ngram": "Never repeat runs of (tokens)",
-    "min_new_tokens": "Length, at least (tokens)",
-    "stop": "Stop texts",
-    "full_sentence": "End with a whole sentence",
-}
-"""What a setting is called on the page, where its name in the code would not do."""
 PRESETS = {
-    "Safe": GenerationConfig(strategy="top_p", temperature=0.6, top_p=0.9),
-    "Balanced": GenerationConfig(),
-    "Wild": GenerationConfig(strategy="min_p", temperature=1.3, min_p=0.05),
+    "safe": GenerationConfig(strategy="top_p", temperature=0.6, top_p=0.9),
+    "balanced": GenerationConfig(),
+    "wild": GenerationConfig(strategy="min_p", temperature=1.3, min_p=0.05),
 }
 TUNABLE = tuple(dict.fromkeys(name for names in STRATEGIES.values() for name in names))
 """Every setting that some strategy uses."""
@@ -81,24 +57,30 @@ def values_of(config: GenerationConfig) -> list[Any]:
     return [config.strategy, *values, config.max_new_tokens, "" if config.seed is None else str(config.seed)]
 
 
-def build_settings() -> Settings:
+def offered(writers: Iterable[Writer]) -> list[str]:
+    """The strategies that the page offers: best_of_n only if some model can decode so."""
+    best = GenerationConfig(strategy=BEST_OF_N)
+    can_pick = any(writer.can(best) for writer in writers)
+    return [name for name in STRATEGIES if name != BEST_OF_N or can_pick]
+
+
+def build_settings(strategies: Iterable[str]) -> Settings:
     """Places the widgets where it is called, and wires the strategy to the sliders' visibility."""
     start = GenerationConfig()
-    choices = [(EXPLANATIONS[name][0], name) for name in STRATEGIES]
-    preset = gr.Radio(list(PRESETS), value="Balanced", label="Mood", elem_id="preset")
-    strategy = gr.Dropdown(choices, value=start.strategy, label="Strategy", elem_id="strategy")
-    explanation = gr.Markdown(EXPLANATIONS[start.strategy][1], elem_classes="hint", elem_id="explanation")
+    moods = [(fixed(f"preset.{name}"), name) for name in PRESETS]
+    preset = gr.Radio(moods, value="balanced", label=fixed("preset"), elem_id="preset")
+    choices = [(fixed(f"strategy.{name}"), name) for name in strategies]
+    strategy = gr.Dropdown(choices, value=start.strategy, label=fixed("strategy"), elem_id="strategy")
+    explanation = gr.Markdown(fixed(f"strategy.{start.strategy}.says"), elem_classes="hint", elem_id="explanation")
     tunable = [_widget(name, visible=name in start.settings) for name in TUNABLE]
     max_new_tokens = _widget("max_new_tokens", visible=True)
-    seed = gr.Textbox(
-        label="Seed", info=field_of(GenerationConfig, "seed").metadata["help"], max_length=12, elem_id="seed"
-    )
+    seed = gr.Textbox(label=fixed("label.seed"), info=fixed("help.seed"), max_length=12, elem_id="seed")
 
-    with gr.Accordion("Repetition and endings", open=False):
+    with gr.Accordion(fixed("settings.modifiers"), open=False):
         modifiers = [_widget(name, visible=True) for name in MODIFIERS]
 
     def show(chosen: str) -> list[Any]:
-        return [EXPLANATIONS[chosen][1], *(gr.update(visible=name in STRATEGIES[chosen]) for name in TUNABLE)]
+        return [fixed(f"strategy.{chosen}.says"), *(gr.update(visible=name in STRATEGIES[chosen]) for name in TUNABLE)]
 
     strategy.change(show, strategy, [explanation, *tunable], queue=False, **QUIET)
     preset.input(
@@ -111,8 +93,8 @@ def _widget(name: str, visible: bool) -> Any:
     """The widget that suits the setting's type: all but a few are sliders."""
     field, kind = field_of(GenerationConfig, name), typing.get_type_hints(GenerationConfig)[name]
     common = {
-        "label": LABELS.get(name, name.replace("_", " ").capitalize()),
-        "info": field.metadata["help"],
+        "label": fixed(f"label.{name}"),
+        "info": fixed(f"help.{name}"),
         "visible": visible,
         "elem_id": name.replace("_", "-"),
     }
@@ -121,6 +103,6 @@ def _widget(name: str, visible: bool) -> Any:
     if kind is bool:
         return gr.Checkbox(value=field.default, **common)
     if typing.get_origin(kind) is tuple:
-        return gr.Textbox(lines=2, placeholder="one to a line", max_length=500, **common)
+        return gr.Textbox(lines=2, placeholder=fixed("settings.one_to_a_line"), max_length=500, **common)
     low, high = field.metadata["low"], field.metadata["high"]
     return gr.Slider(low, high, value=field.default, step=0.05 if kind is float else 1, **common)

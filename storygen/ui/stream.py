@@ -1,9 +1,12 @@
 """Streaming to the page: at most so many updates a second, as each costs the server about 5 ms (Gradio 6.31)."""
 
+import itertools
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
+
+from storygen.writer import StoryStream
 
 T = TypeVar("T")
 SECONDS_BETWEEN = 0.08
@@ -31,6 +34,14 @@ def paced(items: Iterable[T], seconds: float = SECONDS_BETWEEN) -> Iterator[T]:
             shown_at, waiting = time.monotonic(), False
     if waiting:
         yield item
+
+
+def growing(stream: StoryStream, text: str = "") -> Iterator[str]:
+    """`text` and what has been written of a story so far, paced; when nobody reads on, the story is given up."""
+    try:
+        yield from paced(text + written for written in itertools.accumulate(stream))
+    finally:
+        stream.close()
 
 
 def spaced(items: Iterable[T], seconds: float = SECONDS_BETWEEN) -> Iterator[T]:

@@ -12,43 +12,38 @@ from storygen.errors import StorygenError
 from storygen.explain import Branches, beam_tree
 from storygen.models.transformer import Transformer
 from storygen.ui.events import QUIET, warn
-from storygen.ui.stream import Pen
-from storygen.ui.why_html import beams_html, branches_html, token_name, waiting_html, writing_html
+from storygen.ui.stream import Pen, growing
+from storygen.ui.texts import fixed, say
+from storygen.ui.why_html import beams_html, branches_html, empty_html, token_name, waiting_html, writing_html
 from storygen.ui.why_look import BRANCHES_JS, PANEL_JS, STORY_JS
-from storygen.ui.why_view import HINT, View, growing, pick, shown_inside, shown_step, shown_story, view_of
+from storygen.ui.why_view import View, hint_html, pick, shown_inside, shown_step, shown_story, view_of
 from storygen.writer import Result, Writer
 
 EXAMPLE = "Once upon a time"
 """The opening of the story that the tab can have written by itself."""
-EMPTY = (
-    '<div class="why-empty"><p>A story is written token by token, and each time the model weighs every token that it '
-    "knows. Here you can look over its shoulder. Write a story in the first tab and come back, or</p>"
-    '<button type="button" class="why-action" data-begin="">write one here</button></div>'
-)
-INTRODUCTION = (
-    "The stronger a word's colour, the less the model expected it. Click any word to see what else it could have been; "
-    "pick another, and the story goes on from there."
-)
-INSIDE = {True: "What the Transformer looked at", False: "What the LSTM remembered"}
 
 
 def build_why_tab(writers: Mapping[str, Writer], written: gr.State, tab: gr.Tab) -> None:
     """Places the tab's widgets and wires them; `written` holds the Result of the last story, or None."""
-    gr.Markdown(INTRODUCTION, elem_classes="hint")
+    gr.Markdown(fixed("why.introduction"), elem_classes="hint")
     with gr.Row():
         with gr.Column(scale=3, min_width=320):
-            story = gr.HTML(EMPTY, js_on_load=STORY_JS, apply_default_css=False, elem_id="why-story")
+            story = gr.HTML(js_on_load=STORY_JS, apply_default_css=False, elem_id="why-story")
         with gr.Column(scale=2, min_width=320, elem_id="why-side"):
             panel = gr.HTML("", js_on_load=PANEL_JS, apply_default_css=False, elem_id="why-panel")
-    with gr.Accordion("Branches", open=True, visible=False) as branches_box:
+    with gr.Accordion(fixed("why.branches"), open=True, visible=False) as branches_box:
         tree = gr.HTML(js_on_load=BRANCHES_JS, apply_default_css=False, elem_id="why-branches")
-    with gr.Accordion("Beams", open=False, visible=False) as beams_box:
+    with gr.Accordion(fixed("beams"), open=False, visible=False) as beams_box:
         beams = gr.HTML(apply_default_css=False, elem_id="why-beams")
-    with gr.Accordion(INSIDE[True], open=False, visible=False, elem_id="why-inside") as inside_box:
+    with gr.Accordion(fixed("why.inside.transformer"), open=False, visible=False, elem_id="why-inside") as inside_box:
         with gr.Row(visible=False) as heads_row:
-            layer = gr.Dropdown([("All layers", 0)], value=0, label="Layer", min_width=120, elem_id="why-layer")
-            head = gr.Dropdown([("All heads", 0)], value=0, label="Head", min_width=120, elem_id="why-head")
-        inside = gr.HTML(HINT, apply_default_css=False, elem_id="why-inside-html")
+            layer = gr.Dropdown(
+                [(fixed("why.layers"), 0)], value=0, label=fixed("layer"), min_width=120, elem_id="why-layer"
+            )
+            head = gr.Dropdown(
+                [(fixed("why.heads"), 0)], value=0, label=fixed("head"), min_width=120, elem_id="why-head"
+            )
+        inside = gr.HTML(apply_default_css=False, elem_id="why-inside-html")
     view, looks_inside, pen = gr.State(None), gr.State(False), gr.State(Pen())
     outputs = [view, story, panel, tree, branches_box, beams, beams_box]
     boxes = [inside_box, heads_row, layer, head]
@@ -60,7 +55,7 @@ def build_why_tab(writers: Mapping[str, Writer], written: gr.State, tab: gr.Tab)
         """The values of `outputs`."""
         hidden = gr.update(visible=False)
         if view is None:
-            return None, EMPTY, "", "", hidden, "", hidden
+            return None, empty_html(), "", "", hidden, "", hidden
         writer, candidates = writer_of(view), view.result.candidates
         walk = gr.update(visible=len(view.branches.nodes) > 1)
         found = beams_html(beam_tree(candidates, writer.tokenizer), candidates) if candidates else ""
@@ -77,11 +72,12 @@ def build_why_tab(writers: Mapping[str, Writer], written: gr.State, tab: gr.Tab)
         counts = {"layer": model.config.num_layers, "head": getattr(model.config, "num_heads", 0)}
         numbers = [
             gr.update(
-                value=0, choices=[(f"All {name}s", 0), *((f"{name.title()} {i + 1}", i + 1) for i in range(count))]
+                value=0, choices=[(say(f"why.{name}s"), 0), *((f"{say(name)} {i + 1}", i + 1) for i in range(count))]
             )
             for name, count in counts.items()
         ]
-        return gr.update(visible=True, label=INSIDE[attends]), gr.update(visible=attends), *numbers
+        label = say("why.inside.transformer" if attends else "why.inside.lstm")
+        return gr.update(visible=True, label=label), gr.update(visible=attends), *numbers
 
     def load(result: Result | None, view: View | None, pen: Pen) -> tuple[Any, ...]:
         """The last story if it is a new one, else what was there."""
@@ -158,7 +154,7 @@ def build_why_tab(writers: Mapping[str, Writer], written: gr.State, tab: gr.Tab)
     def look(view: View | None, is_open: bool, layer: int | None, head: int | None) -> Any:
         if not is_open:
             return gr.skip()
-        return shown_inside(writer_of(view), view, layer or 0, head or 0) if view else HINT
+        return shown_inside(writer_of(view), view, layer or 0, head or 0) if view else hint_html()
 
     models = {"concurrency_id": "explain", "concurrency_limit": MAX_ROWS, **QUIET}
     writes = {"concurrency_id": "generate", "concurrency_limit": MAX_ROWS, **QUIET}

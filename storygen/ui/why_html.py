@@ -10,12 +10,13 @@ from storygen.decoding.sampling import is_greedy
 from storygen.explain import Beam, Branches, Choice, Step, Word
 from storygen.explain.steps import surprise
 from storygen.tokenizers import Tokenizer
+from storygen.ui.texts import number, say
 from storygen.writer import Candidate
 
-SURPRISES = ((1 / 2, "expected"), (1 / 8, "likely"), (1 / 32, "possible"), (1 / 256, "unlikely"), (0.0, "surprising"))
-"""The least probability of each shade of a word, and what it is called."""
-FILTER_NAMES = {"top_k": "Top‑k {}", "top_p": "Top‑p {}", "min_p": "Min‑p {}", "typical_p": "Typical {}"}
-CLOSE = '<button type="button" class="close" data-close="" aria-label="Close">×</button>'
+SURPRISES = (1 / 2, 1 / 8, 1 / 32, 1 / 256, 0.0)
+"""The least probability of each shade of a word."""
+FILTERS = ("top_k", "top_p", "min_p", "typical_p")
+"""Settings that cut tokens off."""
 SHORT = 34
 """Characters of a longer text that are shown at its beginning and at its end."""
 
@@ -29,16 +30,16 @@ def percent(p: float) -> str:
         return f"{share:.0f} %" if share < 99 else f"{share:.1f} %"
     if share >= 0.01:
         return f"{share:.{1 if share >= 1 else 2}f} %"
-    return "under 0.01 %"
+    return say("why.under")
 
 
 def odds(p: float) -> str:
     """The same as "1 in 8"."""
     if p >= 0.95:
-        return "nearly sure"
+        return say("why.sure")
     if p >= 0.55:
-        return f"{10 * p:.0f} in 10"
-    return f"1 in {1 / p:,.0f}" if p > 1e-9 else "next to never"
+        return say("why.in_ten", count=f"{10 * p:.0f}")
+    return say("why.one_in", count=number(1 / p)) if p > 1e-9 else say("why.never")
 
 
 def visible(text: str) -> str:
@@ -49,22 +50,30 @@ def visible(text: str) -> str:
 
 def token_name(tokenizer: Tokenizer, token: int, text: str) -> str:
     """A token as HTML: its visible text, or what a special one means."""
-    special = {tokenizer.end_id: "the end", tokenizer.prompt_id: "title:", tokenizer.story_id: "story:"}
+    special = {tokenizer.end_id: "end", tokenizer.prompt_id: "prompt", tokenizer.story_id: "story"}
     if token in special:
-        return f"<i>{special[token]}</i>"
-    return html.escape(visible(text)) or "<i>part of a character</i>"
+        return f"<i>{say(f'why.token.{special[token]}')}</i>"
+    return html.escape(visible(text)) or f"<i>{say('why.token.part')}</i>"
 
 
 def shade(p: float) -> int:
     """Which of SURPRISES a word of this probability has."""
-    return next(number for number, (least, _) in enumerate(SURPRISES) if p >= least)
+    return next(place for place, least in enumerate(SURPRISES) if p >= least)
 
 
 def legend() -> str:
     """What the shades mean."""
-    least = [f"at least 1 in {1 / p:.0f}" if p else "rarer" for p, _ in SURPRISES]
-    marks = "".join(f'<span class="s{i}" title="{least[i]}">{name}</span>' for i, (_, name) in enumerate(SURPRISES))
-    return f'<p class="why-legend"><span class="why-note">The model found a word</span> {marks}</p>'
+    least = [say("why.shade.least", count=f"{1 / p:.0f}") if p else say("why.shade.rarer") for p in SURPRISES]
+    marks = "".join(f'<span class="s{i}" title="{tip}">{say(f"why.shade.{i}")}</span>' for i, tip in enumerate(least))
+    return f'<p class="why-legend"><span class="why-note">{say("why.legend")}</span> {marks}</p>'
+
+
+def empty_html() -> str:
+    """What stands in a story's place before one is written."""
+    return (
+        f'<div class="why-empty"><p>{say("why.empty")}</p>'
+        f'<button type="button" class="why-action" data-begin="">{say("why.begin")}</button></div>'
+    )
 
 
 def story_html(
@@ -76,7 +85,7 @@ def story_html(
     """
     parts, length = [f'<span class="given">{html.escape(opening)}</span>' if opening else ""], 0
     tab = next((i for i, word in enumerate(words) if selected is not None and word.first <= selected < word.end), 0)
-    for number, word in enumerate(words):
+    for place, word in enumerate(words):
         own = steps[word.first : word.end]
         p = 2 ** -surprise(own)
         is_end = own[0].chosen.id == end_id
@@ -85,15 +94,15 @@ def story_html(
         trail = word.text[len(word.text.rstrip()) :] if word.text.strip() else ""
         is_marked = selected is not None and word.first <= selected < word.end
         style = f"s{shade(p)}" + (" cut" if length >= kept and not is_end else "")
-        tip = f"{percent(p)}, {odds(p)}" + (" · cut off at the end" if "cut" in style else "")
-        named = ' aria-label="the end"' if is_end else ""
+        tip = f"{percent(p)}, {odds(p)}" + (f" · {say('why.cut_at_end')}" if "cut" in style else "")
+        named = f' aria-label="{say("why.token.end")}"' if is_end else ""
         parts.append(
             f'{html.escape(lead)}<button type="button" class="{style}" data-token="{word.first}" title="{tip}"{named} '
-            f'tabindex="{0 if number == tab else -1}" aria-pressed="{str(is_marked).lower()}">{label}</button>'
+            f'tabindex="{0 if place == tab else -1}" aria-pressed="{str(is_marked).lower()}">{label}</button>'
             f"{html.escape(trail)}"
         )
         length += len(word.text)
-    label = "The story, word by word. Arrow keys go from word to word, Enter explains one."
+    label = say("why.story")
     return f'{legend()}<div class="why-story" role="group" aria-label="{label}">{"".join(parts)}</div>'
 
 
@@ -110,8 +119,8 @@ def writing_html(opening: str, before: str, picked: str, text: str) -> str:
 def waiting_html(name: str) -> str:
     """The place of a token's figures while a branch with another one is written; `name` as `token_name` gives it."""
     return (
-        f'<section class="why-step"><h2>{name}</h2><p role="status">The story goes on from here ...</p>'
-        '<button type="button" class="why-action" data-halt="">Stop</button></section>'
+        f'<section class="why-step"><h2>{name}</h2><p role="status">{say("why.goes_on")}</p>'
+        f'<button type="button" class="why-action" data-halt="">{say("write.stop")}</button></section>'
     )
 
 
@@ -129,39 +138,42 @@ def step_html(
     `is_picked` if it stands there because somebody wanted it.
     """
     step, name = steps[at], token_name(tokenizer, steps[at].chosen.id, texts[at])
-    parts = [CLOSE, f"<h2>{token_name(tokenizer, step.chosen.id, word.text.strip() or word.text)}</h2>"]
+    close = f'<button type="button" class="close" data-close="" aria-label="{say("why.close")}">×</button>'
+    parts = [close, f"<h2>{token_name(tokenizer, step.chosen.id, word.text.strip() or word.text)}</h2>"]
     if word.end - word.first > 1:
         chips = "".join(
             f'<button type="button" data-token="{i}" aria-pressed="{str(i == at).lower()}">'
             f"{token_name(tokenizer, steps[i].chosen.id, texts[i])}</button>"
             for i in range(word.first, word.end)
         )
-        note = f"The model wrote this word in {word.end - word.first} pieces (tokens); these figures are for one."
-        parts.append(f'<p class="why-note">{note}</p><div class="chips" role="group" aria-label="Pieces">{chips}</div>')
+        note, pieces = say("why.in_pieces", count=word.end - word.first), say("why.pieces")
+        parts.append(
+            f'<p class="why-note">{note}</p><div class="chips" role="group" aria-label="{pieces}">{chips}</div>'
+        )
+    bits = f"{step.entropy / math.log(2):.2f}"
     parts.append(
-        f'<dl><div><dt>Probability</dt><dd id="why-probability">{percent(step.chosen.before)}</dd>'
+        f'<dl><div><dt>{say("why.probability")}</dt><dd id="why-probability">{percent(step.chosen.before)}</dd>'
         f"<dd>{odds(step.chosen.before)}</dd></div>"
-        f'<div><dt>Rank</dt><dd id="why-rank">{step.rank:,}</dd><dd>of {tokenizer.vocab_size:,} tokens</dd></div>'
-        f'<div><dt>Entropy</dt><dd id="why-entropy">{step.entropy / math.log(2):.2f} bits</dd>'
+        f'<div><dt>{say("why.rank")}</dt><dd id="why-rank">{number(step.rank)}</dd>'
+        f"<dd>{say('why.of_tokens', count=number(tokenizer.vocab_size))}</dd></div>"
+        f'<div><dt>{say("why.entropy")}</dt><dd id="why-entropy">{say("why.bits", count=bits)}</dd>'
         f"<dd>{_openness(step.entropy)}</dd></div></dl>"
-        f'<p role="status">{_verdict(step, name)}{" You picked it." if is_picked else ""}</p>'
+        f'<p role="status">{_verdict(step, name)}{" " + say("why.picked") if is_picked else ""}</p>'
     )
     parts.append(_bars(tokenizer, config, step))
     parts.append(f'<p id="why-cut">{_cut(step, config)}</p>')
-    return f'<section class="why-step" aria-label="Why this word">{"".join(parts)}</section>'
+    return f'<section class="why-step" aria-label="{say("why.step")}">{"".join(parts)}</section>'
 
 
 def _openness(entropy: float) -> str:
     like = math.exp(entropy)
-    return "hardly a choice" if like < 1.5 else f"like {like:,.0f} equal choices"
+    return say("why.no_choice") if like < 1.5 else say("why.choices", count=number(like))
 
 
 def _verdict(step: Step, name: str) -> str:
     if step.rank == 1:
-        return f"“{name}” was what the model expected most."
-    likelier = step.rank - 1
-    others = "One other token was" if likelier == 1 else f"{likelier:,} other tokens were"
-    return f"{others} likelier than “{name}”."
+        return say("why.first", name=name)
+    return say("why.second", name=name) if step.rank == 2 else say("why.later", name=name, count=number(step.rank - 1))
 
 
 def _bars(tokenizer: Tokenizer, config: GenerationConfig, step: Step) -> str:
@@ -170,9 +182,10 @@ def _bars(tokenizer: Tokenizer, config: GenerationConfig, step: Step) -> str:
     two = not is_greedy(config) and any(abs(c.after - c.before) > 5e-4 for c in choices)
     most = max(max(c.before, c.after if two else 0.0) for c in choices)
     rows = "".join(_bar(tokenizer, choice, choice.id == step.chosen.id, two, most) for choice in choices)
-    key = '<span class="key before">the model</span>' + ('<span class="key after">after the settings</span>' * two)
+    key = f'<span class="key before">{say("why.by_model")}</span>'
+    key += f'<span class="key after">{say("why.by_settings")}</span>' * two
     return (
-        '<h3>What could have come here</h3><p class="why-note">Pick one, and the story goes on from it.</p>'
+        f'<h3>{say("why.alternatives")}</h3><p class="why-note">{say("why.pick")}</p>'
         f'<p class="why-note">{key}</p><ol class="bars">{rows}</ol>'
     )
 
@@ -181,7 +194,7 @@ def _bar(tokenizer: Tokenizer, choice: Choice, is_chosen: bool, two: bool, most:
     name = token_name(tokenizer, choice.id, choice.text)
     figures = percent(choice.before)
     if choice.is_cut:
-        figures += " <small>cut off</small>"
+        figures += f" <small>{say('why.cut')}</small>"
     elif two:
         figures += f" → {percent(choice.after)}"
     after = f'<span class="after" style="width:{100 * choice.after / most:.1f}%"></span>' if two else ""
@@ -191,60 +204,53 @@ def _bar(tokenizer: Tokenizer, choice: Choice, is_chosen: bool, two: bool, most:
     )
     style = "cut" if choice.is_cut else ""
     if is_chosen:
-        return f'<li class="chosen {style}" aria-current="true"><div title="This was written">{inside}</div></li>'
+        return f'<li class="chosen {style}" aria-current="true"><div title="{say("why.written")}">{inside}</div></li>'
     if not tokenizer.token_bytes[choice.id]:  # the story would end here, or a mark that is no text
         return f'<li class="{style}"><div>{inside}</div></li>'
     return (
-        f'<li class="{style}"><button type="button" data-pick="{choice.id}" title="Continue the story with this">'
+        f'<li class="{style}"><button type="button" data-pick="{choice.id}" title="{say("why.continue")}">'
         f"{inside}</button></li>"
     )
 
 
 def _cut(step: Step, config: GenerationConfig) -> str:
     """What the settings did at this token, in words."""
-    names = [FILTER_NAMES[s].format(getattr(config, s)) for s in config.settings if s in FILTER_NAMES]
-    said = []
+    names = [say(f"why.filter.{name}", value=getattr(config, name)) for name in config.settings if name in FILTERS]
+    said, who = [], say("why.and").join(names)
     if config.is_beam:
-        said.append(
-            f"Beam search does not draw: it follows {config.num_beams} stories at once and keeps the one whose tokens "
-            "are likeliest taken together, so a token may be here for the sake of what comes after it."
-        )
+        said.append(say("why.beam", count=config.num_beams))
     elif is_greedy(config):
-        said.append("Nothing was drawn: these settings always take the likeliest token.")
+        said.append(say("why.greedy"))
     elif config.temperature != 1:
-        does = "likely tokens likelier still" if config.temperature < 1 else "unlikely tokens likelier"
-        said.append(f"Temperature {config.temperature} makes {does}.")
+        said.append(say("why.cool" if config.temperature < 1 else "why.warm", value=config.temperature))
     if step.cut:
-        who = " and ".join(names) or "The settings"
-        rest = f"{step.cut:,} tokens" if step.cut > 1 else "one token"
-        said.append(
-            f"{who} cut off {rest} that had {percent(step.cut_mass)} of the probability"
-            + (", what is forbidden by the repetition settings included." if is_modified(config) and names else ".")
-        )
+        facts = {"who": who or say("why.settings"), "share": percent(step.cut_mass)}
+        cut = say("why.cut_many", count=number(step.cut), **facts) if step.cut > 1 else say("why.cut_one", **facts)
+        said.append(cut + (say("why.cut_forbidden") if is_modified(config) and names else "."))
     elif names:
-        said.append(f"{' and '.join(names)} cut nothing off here.")
+        said.append(say("why.cut_none", who=who))
     return " ".join(said)
 
 
 def branches_html(branches: Branches, texts: Sequence[Sequence[str]]) -> str:
     """The tree of stories to walk; `texts` are the tokens' texts of each story."""
 
-    def node(number: int) -> str:
-        branch, said = branches.nodes[number], "The story as it was written"
+    def node(place: int) -> str:
+        branch, said = branches.nodes[place], say("why.original")
         if branch.parent is not None:
-            before = "".join(texts[number][max(0, branch.at - 6) : branch.at])
-            after = "".join(texts[number][branch.at + 1 : branch.at + 10])
-            picked, left = texts[number][branch.at], texts[branch.parent][branch.at]
+            before = "".join(texts[place][max(0, branch.at - 6) : branch.at])
+            after = "".join(texts[place][branch.at + 1 : branch.at + 10])
+            picked, left = texts[place][branch.at], texts[branch.parent][branch.at]
             said = (
                 f"… {html.escape(before)}<b>{html.escape(picked)}</b>{html.escape(after)} … "
-                f"<small>instead of “{html.escape(visible(left)) or 'the end'}”</small>"
+                f"<small>{say('why.instead', text=html.escape(visible(left)) or say('why.token.end'))}</small>"
             )
-        current = ' aria-current="true"' if number == branches.shown else ""
-        below = "".join(node(child) for child in branches.children(number))
+        current = ' aria-current="true"' if place == branches.shown else ""
+        below = "".join(node(child) for child in branches.children(place))
         below = f"<ul>{below}</ul>" if below else ""
-        return f'<li><button type="button" data-branch="{number}"{current}>{said}</button>{below}</li>'
+        return f'<li><button type="button" data-branch="{place}"{current}>{said}</button>{below}</li>'
 
-    return f'<ul class="why-tree" aria-label="Branches of the story">{node(0)}</ul>'
+    return f'<ul class="why-tree" aria-label="{say("why.tree")}">{node(0)}</ul>'
 
 
 def beams_html(tree: Beam, candidates: Sequence[Candidate]) -> str:
@@ -252,18 +258,15 @@ def beams_html(tree: Beam, candidates: Sequence[Candidate]) -> str:
 
     def node(beam: Beam) -> str:
         ends = "".join(
-            f' <span class="end">story {number + 1}, score {candidates[number].score:.4f}</span>'
-            for number in beam.ends
+            f' <span class="end">{say("why.beam_end", number=end + 1, score=f"{candidates[end].score:.4f}")}</span>'
+            for end in beam.ends
         )
         below = f"<ul>{''.join(node(way) for way in beam.rest)}</ul>" if beam.rest else ""
         style = ' class="best"' if beam.best == 0 else ""
-        text = _shortened(beam.text) if beam.tokens else "<i>Nothing is shared</i>"
+        text = _shortened(beam.text) if beam.tokens else f"<i>{say('why.beam_nothing')}</i>"
         return f"<li{style}><span>{text}</span>{ends}{below}</li>"
 
-    note = (
-        f"The search ended with {len(candidates)} stories. What they share is written once; where the line forks, they "
-        "part. The score is the log-probability, weighed by length: the nearest to 0 wins, and is marked."
-    )
+    note = say("why.beam_note", count=len(candidates))
     return f'<p class="why-note">{note}</p><ul class="why-tree beams">{node(tree)}</ul>'
 
 
@@ -271,6 +274,6 @@ def _shortened(text: str) -> str:
     """The text, or its beginning and end, with all of it a click away."""
     text = " ".join(text.split())
     if len(text) <= 2 * SHORT + 20:
-        return html.escape(text) or "<i>the end</i>"
+        return html.escape(text) or f"<i>{say('why.token.end')}</i>"
     first, last = text[:SHORT].rsplit(" ", 1)[0], text[-SHORT:].split(" ", 1)[-1]
     return f"<details><summary>{html.escape(f'{first} … {last}')}</summary>{html.escape(text)}</details>"

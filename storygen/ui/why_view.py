@@ -1,6 +1,5 @@
 """What the Why tab shows of a session's stories: the view of one, and the way to the next. No widgets here."""
 
-import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,13 +18,10 @@ from storygen.explain import (
     words_of,
 )
 from storygen.ui.inside_html import attention_html, memory_html
-from storygen.ui.stream import paced
+from storygen.ui.stream import growing
+from storygen.ui.texts import say
 from storygen.ui.why_html import step_html, story_html, token_name, writing_html
-from storygen.writer import Result, StoryStream, Writer
-
-HINT = (
-    '<div class="why-hint"><p class="why-note">Click a word to see why it is there, and what else could be.</p></div>'
-)
+from storygen.writer import Result, Writer
 
 
 @dataclass(frozen=True)
@@ -48,6 +44,11 @@ class View:
     def word_of(self, token: int) -> Word:
         """The word that a token is part of."""
         return next(word for word in self.words if word.first <= token < word.end)
+
+
+def hint_html() -> str:
+    """What stands in a word's place before one is chosen."""
+    return f'<div class="why-hint"><p class="why-note">{say("why.hint")}</p></div>'
 
 
 def view_of(writer: Writer, branches: Branches, selected: int | None = None) -> View:
@@ -79,14 +80,6 @@ def pick(writer: Writer, view: View, token: int) -> Iterator[tuple[str, View | N
     yield "", view_of(writer, branches, at)
 
 
-def growing(stream: StoryStream) -> Iterator[str]:
-    """The continuation so far, a few times a second."""
-    try:
-        yield from paced(itertools.accumulate(stream))
-    finally:
-        stream.close()
-
-
 def shown_story(writer: Writer, view: View) -> str:
     """The story as words to click."""
     result = view.result
@@ -96,7 +89,7 @@ def shown_story(writer: Writer, view: View) -> str:
 def shown_step(writer: Writer, view: View) -> str:
     """All about the selected token."""
     if view.selected is None:
-        return HINT
+        return hint_html()
     at, texts = view.selected, view.texts[view.branches.shown]
     is_picked = view.branches.is_picked(at)
     return step_html(writer.tokenizer, view.result.config, view.word_of(at), view.steps, texts, at, is_picked)
@@ -105,7 +98,7 @@ def shown_step(writer: Writer, view: View) -> str:
 def shown_inside(writer: Writer, view: View, layer: int, head: int) -> str:
     """What the model had before it at the selected token; layer and head count from 1, 0 is the mean of all."""
     if view.selected is None:
-        return HINT
+        return hint_html()
     at = view.selected
     name = token_name(writer.tokenizer, view.result.tokens[at], view.texts[view.branches.shown][at])
     seen = look_inside(writer, view.result, at)

@@ -16,16 +16,16 @@ from storygen.permalink import from_query
 from storygen.ui.drafts import draft_cards, draft_name, status_html
 from storygen.ui.events import QUIET, warn
 from storygen.ui.rater import RaterWidgets
-from storygen.ui.settings import build_settings, config_of, values_of
+from storygen.ui.settings import build_settings, config_of, offered, values_of
 from storygen.ui.stars import build_stars
-from storygen.ui.stream import Pen, paced
+from storygen.ui.stream import Pen, growing
+from storygen.ui.texts import fixed, say
 from storygen.writer import Result, Writer
 
 KEPT = 12
 """Drafts, and steps back, that a visit keeps."""
 SHOW_STORY = "() => document.querySelector('#story').scrollIntoView({block: 'nearest'})"
 """On a phone the story is below the prompt."""
-OTHER_REVISION = "This link was made with another revision of the model: the story will differ."
 CLICK_WRITE = "go => { if (go) document.querySelector('#write').click(); }"
 DOWNLOAD = """(title, story) => {
   const text = %s, name = (title || 'story').replace(/[^\\p{L}\\p{N} -]/gu, '').trim().slice(0, 60) || 'story';
@@ -54,28 +54,18 @@ def write_story(
 ) -> Iterator[tuple[str, Result | None]]:
     """The story so far and, at the end, the result, a few times a second. Settings are as `config_of` takes them."""
     stream = writers[model].stream(opening or "", title or "", config_of(*settings))
-    try:
-        yield from ((text, None) for text in paced(growing(stream, stream.opening)))
-    finally:
-        stream.close()
+    yield from ((text, None) for text in growing(stream, stream.opening))
     yield stream.result.story, stream.result
-
-
-def growing(pieces: Iterator[str], text: str) -> Iterator[str]:
-    """The text so far, after each piece."""
-    for piece in pieces:
-        text += piece
-        yield text
 
 
 def describe_model(writer: Writer) -> str:
     """A sentence on the model for visitors."""
     if not isinstance(writer, Writer):
-        return "A model that runs on another machine."
-    size = f"{writer.model.num_parameters / 1e6:.1f} million weights"
+        return say("about.remote")
+    size = f"{writer.model.num_parameters / 1e6:.1f}"
     if isinstance(writer.model, Transformer):
-        return f"A Transformer, {size}: for each word it looks back at the last {writer.model.window} tokens at once."
-    return f"An LSTM, {size}: it reads one token after another and keeps what matters in a memory of fixed size."
+        return say("about.transformer", size=size, window=writer.model.window)
+    return say("about.lstm", size=size)
 
 
 def build_write_tab(page: gr.Blocks, writers: Mapping[str, Writer], arena: Arena, rater: RaterWidgets) -> gr.State:
@@ -84,47 +74,51 @@ def build_write_tab(page: gr.Blocks, writers: Mapping[str, Writer], arena: Arena
     with gr.Row(elem_id="write-grid"):
         with gr.Column(min_width=280, elem_id="ask"):
             title = gr.Textbox(
-                label="Title, idea or keywords",
+                label=fixed("prompt"),
                 placeholder="The Fox and the Moon",
                 max_length=MAX_TITLE,
                 elem_id="title",
             )
             opening = gr.Textbox(
-                label="Opening line", placeholder="Once upon a time", lines=2, max_length=MAX_OPENING, elem_id="opening"
+                label=fixed("write.opening"),
+                placeholder="Once upon a time",
+                lines=2,
+                max_length=MAX_OPENING,
+                elem_id="opening",
             )
             with gr.Row():
-                go = gr.Button("Write a story", variant="primary", min_width=140, elem_id="write")
-                surprise = gr.Button("Surprise me", min_width=110, elem_id="surprise")
+                go = gr.Button(fixed("write.go"), variant="primary", min_width=140, elem_id="write")
+                surprise = gr.Button(fixed("write.surprise"), min_width=110, elem_id="surprise")
         with gr.Column(min_width=280, elem_id="tune"):
-            model = gr.Dropdown(list(writers), value=first, label="Model", elem_id="model")
+            model = gr.Dropdown(list(writers), value=first, label=fixed("model"), elem_id="model")
             about = gr.Markdown(describe_model(writers[first]), elem_classes="hint", elem_id="about-model")
-            settings = build_settings()
+            settings = build_settings(offered(writers.values()))
         with gr.Column(min_width=280, elem_id="story-side"):
             story = gr.Textbox(
-                label="Story",
+                label=fixed("write.story"),
                 lines=15,
                 max_lines=30,
                 interactive=True,
                 buttons=["copy"],
                 max_length=MAX_OPENING,
-                placeholder="Give a title or an opening line, or nothing at all, and press Write.",
+                placeholder=fixed("write.empty"),
                 elem_id="story",
                 elem_classes="story",
             )
             with gr.Row():
-                stop = gr.Button("Stop", interactive=False, min_width=80, elem_id="stop-button")
-                further = gr.Button("Continue", interactive=False, min_width=90, elem_id="continue")
-                again = gr.Button("Another one", interactive=False, min_width=110, elem_id="again")
-                undo = gr.Button("Undo", interactive=False, min_width=80, elem_id="undo-story")
+                stop = gr.Button(fixed("write.stop"), interactive=False, min_width=80, elem_id="stop-button")
+                further = gr.Button(fixed("write.continue"), interactive=False, min_width=90, elem_id="continue")
+                again = gr.Button(fixed("write.again"), interactive=False, min_width=110, elem_id="again")
+                undo = gr.Button(fixed("write.undo"), interactive=False, min_width=80, elem_id="undo-story")
             status = gr.HTML(elem_id="status", elem_classes="hint")
             with gr.Row():
-                as_text = gr.Button("Save as text", size="sm", min_width=110)
-                as_markdown = gr.Button("Save as Markdown", size="sm", min_width=140)
+                as_text = gr.Button(fixed("write.as_text"), size="sm", min_width=110)
+                as_markdown = gr.Button(fixed("write.as_markdown"), size="sm", min_width=140)
             written, drafts, before, pen = gr.State(None), gr.State([]), gr.State([]), gr.State(Pen())
             build_stars(arena, rater, written)
-    with gr.Accordion("Drafts of this visit, side by side", open=False):
+    with gr.Accordion(fixed("write.drafts"), open=False):
         cards = gr.HTML(draft_cards([]), elem_id="drafts")
-        bring_back = gr.Dropdown([], value=None, label="Bring one back", elem_id="bring-back")
+        bring_back = gr.Dropdown([], value=None, label=fixed("write.bring_back"), elem_id="bring-back")
     buttons = [go, surprise, stop, further, again, undo]
     asked = gr.Checkbox(visible="hidden")  # a State's value does not reach the browser
 
@@ -132,7 +126,7 @@ def build_write_tab(page: gr.Blocks, writers: Mapping[str, Writer], arena: Arena
         """Locks the page for writing, and keeps what is there for Undo."""
         pen.stops = False
         kept = [*before, text][-KEPT:] if text and text.strip() else before
-        return (*_buttons(writing=True), gr.update(interactive=False), "<p>Waiting for the model ...</p>", None, kept)
+        return (*_buttons(writing=True), gr.update(interactive=False), status_html(say("write.waiting")), None, kept)
 
     def writes(opening_of: Callable[[str, str], str], is_new: bool) -> Callable[..., Iterator[tuple[Any, ...]]]:
         """The handler of a button: `opening_of` tells from opening and story what to continue; `is_new`: a new seed."""
@@ -144,17 +138,17 @@ def build_write_tab(page: gr.Blocks, writers: Mapping[str, Writer], arena: Arena
                 chosen = (*values[:-1], "") if is_new else values
                 for text, result in write_story(writers, title, opening_of(opening, story), model, *chosen):
                     if pen.stops:
-                        yield text, status_html("Stopped."), *(gr.skip(),) * 4
+                        yield text, status_html(say("write.stopped")), *(gr.skip(),) * 4
                         return
                     if result is None:
-                        yield text, "<p>Writing ...</p>", *(gr.skip(),) * 4
+                        yield text, status_html(say("write.writing")), *(gr.skip(),) * 4
                 drafts = [*drafts, result][-KEPT:]
                 names = [(draft_name(number, draft), number) for number, draft in enumerate(drafts)]
                 back = gr.update(choices=names, value=None)
                 yield text, status_html(result), result, drafts, draft_cards(drafts), back
             except StorygenError as error:
                 warn(error)
-                yield gr.skip(), status_html(f"Nothing was written: {error}"), *(gr.skip(),) * 4
+                yield gr.skip(), status_html(say("write.failed", error=error)), *(gr.skip(),) * 4
 
         return stream
 
@@ -202,7 +196,9 @@ def build_write_tab(page: gr.Blocks, writers: Mapping[str, Writer], arena: Arena
         queue=False,
         **QUIET,
     )
-    model.change(lambda name: describe_model(writers[name]), model, about, queue=False, **QUIET)
+    gr.on(  # at the load, too, as only an event knows who visits and in which language
+        [page.load, model.change], lambda name: describe_model(writers[name]), model, about, queue=False, **QUIET
+    )
     story.input(lambda text, before: _buttons(False, text, before), [story, before], buttons, queue=False, **QUIET)
     as_text.click(None, [title, story], js=AS_TEXT, api_visibility="private")
     as_markdown.click(None, [title, story], js=AS_MARKDOWN, api_visibility="private")
@@ -216,15 +212,11 @@ def build_write_tab(page: gr.Blocks, writers: Mapping[str, Writer], arena: Arena
                 return [False, *unchanged]
             if link.model not in writers:
                 raise StorygenError(f"the link asks for the model {link.model!r}, which this page does not have")
-            revision = writers[link.model].revision
-            note = (
-                ""
-                if link.revision in ("", revision)
-                else "This link was made with another revision of the model: the story will differ."
-            )
-            return [True, link.title, link.opening, link.model, status_html(note), *values_of(link.config)]
+            is_same = link.revision in ("", writers[link.model].revision)
+            note = status_html("" if is_same else say("write.other_revision"))
+            return [True, link.title, link.opening, link.model, note, *values_of(link.config)]
         except StorygenError as error:
-            return [False, *unchanged[:3], status_html(f"This link cannot be followed: {error}"), *unchanged[4:]]
+            return [False, *unchanged[:3], status_html(say("write.bad_link", error=error)), *unchanged[4:]]
 
     page.load(open_link, None, [asked, title, opening, model, status, *settings.inputs], **QUIET).then(
         None, asked, None, js=CLICK_WRITE, api_visibility="private"

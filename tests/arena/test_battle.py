@@ -38,6 +38,9 @@ class Idle:
     is_busy = False
     revision = "r1"
 
+    def can(self, config):
+        return True
+
 
 @pytest.fixture
 def arena(tmp_path, monkeypatch):
@@ -161,6 +164,31 @@ def test_old_battles_expire(arena, monkeypatch):
     with pytest.raises(StorygenError, match="expired"):
         arena.judge("ann", first.id, "left")
     assert len(arena._battles) == KEPT_BATTLES
+
+
+def test_a_vote_that_cannot_be_taken_back_now_can_be_a_moment_later(arena, monkeypatch):
+    """With a full disk the vote stayed and could not be taken back any more."""
+    battle = shown(arena)
+    arena.judge("ann", battle.id, "left")
+
+    def full(record):
+        raise StorygenError("the vote could not be saved")
+
+    with monkeypatch.context() as now, pytest.raises(StorygenError, match="could not be saved"):
+        now.setattr(arena.store, "append", full)
+        arena.undo("ann", battle.id)
+    arena.undo("ann", battle.id)
+    assert arena.board.latest().reasons == {"taken back": 1}
+
+
+def test_an_unforeseen_failure_leaves_the_battle_open(arena, monkeypatch):
+    battle = shown(arena)
+    with monkeypatch.context() as now, pytest.raises(MemoryError):
+        now.setattr(arena.store, "append", lambda record: (_ for _ in ()).throw(MemoryError))
+        arena.judge("ann", battle.id, "left")
+    assert arena.can_judge("ann", battle.id)
+    arena.judge("ann", battle.id, "left")
+    assert not arena.can_judge("ann", battle.id)
 
 
 def test_a_new_round_ends_the_one_before(arena):
@@ -319,23 +347,46 @@ def filled(suggestions=("a", "b")):
 
 
 def test_the_pool_has_a_match_for_each_suggestion():
-    pool, written = filled()
-    assert written == ["a", "b"]
+    pool, written = filled("abc")
+    assert written == ["a", "b", "c"]
     rng = random.Random(0)
-    seen = [pool.take("ann", rng).prompt.title for _ in range(2)]
-    assert sorted(seen) == ["a", "b"]
+    seen = [pool.take("ann", rng).prompt.title for _ in range(3)]
+    assert sorted(seen) == ["a", "b", "c"]
     assert pool.take("ann", rng) is None  # nobody sees a match twice by chance
     assert pool.take("ben", rng) is not None
 
 
+def test_one_rater_never_runs_out_of_matches():
+    """A match was replaced only after three raters, so a single one waited from the thirteenth round on."""
+    pool, _ = filled("abcd")
+    rng = random.Random(0)
+    texts = set()
+    for _ in range(40):
+        texts.add(frozenset(side.text for side in pool.take("ann", rng).sides))
+        while pool.fill():
+            pass
+    assert len(texts) == 40
+
+
+def test_sides_are_drawn_anew_for_each_rater():
+    """What the left side gains would look like agreement between raters."""
+    pool, _ = filled("abcde")
+    rng = random.Random(0)
+    sides = {(match.prompt.title, match.sides[0].text) for n in range(12) if (match := pool.take(f"rater {n}", rng))}
+    assert len(sides) > len({title for title, _ in sides})
+
+
 def test_a_match_is_shown_to_several_raters_and_then_replaced():
     """So that their agreement can be measured, and the pool does not go stale."""
-    pool, written = filled(("a",))
+    pool, written = filled("abcd")
     rng = random.Random(0)
-    ids = {pool.take(f"rater {number}", rng).id for number in range(SHOWN)}
-    assert len(ids) == 1
-    assert pool.take("another", rng) is None
-    assert pool.fill() and written == ["a", "a"]
+    while len(written) == 4:
+        for number in range(SHOWN):
+            assert pool.take(f"rater {number} of {rng.random()}", rng)
+        pool.fill()
+    assert pool.take("another", rng)
+    seen = [ready.seen for ready in pool._ready.values()]
+    assert max(map(len, seen)) < SHOWN
 
 
 def test_a_failure_does_not_end_the_filling():
@@ -345,9 +396,34 @@ def test_a_failure_does_not_end_the_filling():
         calls.append(suggestion)
         raise StorygenError("too many requests wait")
 
+    pool = Pool(("a", "b"), write, lambda: True)
+    assert not pool.fill() and not pool.fill() and not pool.fill()
+    assert calls == ["a", "b", "a"]  # one that never fits does not keep the others from being written
+
+
+def test_whatever_goes_wrong_the_pool_is_filled_on(monkeypatch):
+    monkeypatch.setattr("storygen.arena.pool.SECONDS_BETWEEN_LOOKS", 0.001)
+    calls, went_on = [], threading.Event()
+
+    def write(suggestion):
+        calls.append(suggestion)
+        if len(calls) == 3:
+            went_on.set()
+        raise RuntimeError("out of memory")
+
     pool = Pool(("a",), write, lambda: True)
-    assert not pool.fill() and not pool.fill()
-    assert calls == ["a", "a"]
+    pool.start()
+    assert went_on.wait(10)
+    pool.close()
+
+
+def test_pairs_are_drawn_by_what_the_votes_say_by_now(arena):
+    """Nobody but the Leaderboard tab made the board, so without a visitor there all contestants stayed equal."""
+    battle = shown(arena)
+    arena.judge("ann", battle.id, "left")
+    assert not arena.board.form()
+    assert arena.pool.fill()
+    assert len(arena.board.form()) == 2
 
 
 def test_the_pool_fills_only_while_the_models_are_idle(arena, monkeypatch):

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from storygen.arena.export import export_votes
 from storygen.arena.ledger import REASONS, Ledger
 from storygen.arena.rules import Rules, load_rules
 from storygen.arena.votes import VoteReader
@@ -103,13 +104,26 @@ def test_new_votes_are_added_without_reading_the_old_ones_again(tmp_path):
         {"note": 7},
         {"mode": "loud"},
         {"battle_id": None},
+        {"prompt": None},
+        {"prompt": {"title": "x"}},
+        {"app_version": 5},
+        {"schema": "1"},
+        {"note": "\ud800"},
+        {"tags": "grammar"},
+        {"dwell_ms": 3.5},
+        {"left": {**side(), "logprob": float("nan")}},
+        {"right": {**side("newcomer"), "bytes": -1}},
+        {"right": side("newcomer"), "dwell_ms": None},
     ],
 )
 def test_records_that_are_no_votes_are_refused_and_counted(tmp_path, damage):
-    """One odd record once shifted the columns against each other: values of one vote stood beside those of another."""
+    """One odd record shifted the columns against each other, put a contestant on the board, or broke the export."""
     ledger = ledger_of(tmp_path, vote(), {**vote(), **damage}, vote("right"))
-    assert ledger.refused.total() == 1
+    assert ledger.refused.total() + ledger.reader.damaged.total() == 1
     assert ledger.ballots().outcome.tolist() == [1, 0]
+    assert [entrant.model for entrant in ledger.entrants] == ["transformer", "lstm"]
+    assert all(value < 0 for value in ledger.likelihood())
+    assert export_votes(ledger, tmp_path / "out")["votes"] == 2
 
 
 def test_a_record_can_be_read_again(tmp_path):

@@ -2,18 +2,20 @@
 
 import json
 import random
+import shutil
+import threading
 
 import pyarrow.parquet as pq
 import pytest
 
 from storygen.arena.__main__ import main
-from storygen.arena.agreement import mutual_agreement, self_agreement
-from storygen.arena.audit import audit
+from storygen.arena.agreement import Share, mutual_agreement, opinions, self_agreement
+from storygen.arena.audit import Suspect, audit, repeated_notes, write_rules
 from storygen.arena.board import LiveBoard, make_board
-from storygen.arena.export import export_votes, preferences
+from storygen.arena.export import LatestExport, export_votes, preferences
 from storygen.arena.ledger import Entrant
 from storygen.arena.personal import own_ranking, own_votes
-from storygen.arena.rules import load_rules
+from storygen.arena.rules import Rules, load_rules
 from storygen.errors import StorygenError
 from tests.arena.records import side, vote
 from tests.arena.test_ledger import ledger_of, write
@@ -45,9 +47,9 @@ def test_agreement_is_about_the_texts_and_not_the_sides(tmp_path):
         vote("left", "ben", B, A, repeat_of="y"),  # the other text
         vote("left", "cem", side(text="else"), B),
     )
-    assert (self_agreement(ledger).yes, self_agreement(ledger).of) == (1, 2)
-    # ann A A, ben A B: of the four pairs of their votes two agree
-    assert (mutual_agreement(ledger).yes, mutual_agreement(ledger).of) == (2, 4)
+    # With oneself one of two; ann A A, ben A B: of the four pairs of their votes two agree.
+    said = opinions(ledger, ledger.reasons())
+    assert (self_agreement(said), mutual_agreement(said)) == (Share(1, 2), Share(2, 4))
 
 
 def test_the_board_is_made_again_only_when_votes_have_come(tmp_path):
@@ -65,7 +67,17 @@ def test_the_board_is_made_again_only_when_votes_have_come(tmp_path):
 
 def test_an_empty_board(tmp_path):
     board = make_board(ledger_of(tmp_path))
-    assert (board.votes, board.contestants.standings, board.by_day) == (0, (), {})
+    assert (board.votes, board.contestants.standings, board.by_day, board.to_separate) == (0, (), {}, None)
+
+
+def test_the_board_tells_how_far_the_first_two_are_from_each_other(tmp_path, monkeypatch):
+    """It is a simulation of a second: made at each look at the page, it took the engine's core from the stories."""
+    asked = []
+    monkeypatch.setattr("storygen.arena.board.votes_to_separate", lambda *given: asked.append(given[1:]) or 70)
+    board = LiveBoard(ledger_of(tmp_path, *honest(40, "ann")))
+    assert [board.latest().to_separate, board.latest().to_separate] == [70, 70]
+    pair = [board.latest().names.index(row.name) for row in board.latest().contestants.standings]
+    assert asked == [tuple(pair)]
 
 
 def test_the_audit_names_the_odd_and_not_the_honest(tmp_path):
@@ -88,8 +100,98 @@ def test_the_audit_names_the_odd_and_not_the_honest(tmp_path):
     assert found.keys() == {"lefty", "hasty", "shrug", "contrary"}  # the farm has too few votes each to be named
     write(tmp_path, *({**v, "note": copied} for v in honest(10, "farm 0", seed=1)))
     ledger.refresh()
+    assert [(note.text, note.times, len(note.raters)) for note in repeated_notes(ledger)] == [(copied, 22, 3)]
     [farm] = [suspect for suspect in audit(ledger) if suspect.rater == "farm 0"]
     assert f"wrote the note {copied!r} 22 times" in farm.oddities
+
+
+def test_a_rater_of_any_name_can_be_excluded(tmp_path):
+    """JSON writes a fox as a pair of escapes, which TOML refuses."""
+    rules = tmp_path / "rules.toml"
+    suspects = [Suspect("🦊\x7f\x01", 10, ("said 'ünd' every time",)), Suspect('a"\\', 10, ("x",))]
+    assert write_rules(rules, suspects, "2026-01-01") == 2
+    assert load_rules(rules).excluded == ("🦊\x7f\x01", 'a"\\')
+    assert write_rules(rules, suspects, "2026-01-02") == 0
+
+
+def test_repeats_by_those_who_do_not_count_tell_of_no_agreement(tmp_path):
+    fast = vote("left", "ben", A, B, dwell_ms=1), vote("left", "ben", B, A, repeat_of="y", dwell_ms=1)
+    bot = vote("left", "bot", A, B), vote("left", "bot", B, A, repeat_of="z")
+    ledger = ledger_of(tmp_path, *fast, *bot, rules=Rules(excluded=("bot",)))
+    assert self_agreement(opinions(ledger, ledger.reasons())).of == 0
+
+
+def test_the_board_is_of_one_moment_while_votes_come_in(tmp_path):
+    """Columns of different lengths, read while another thread added votes, broke the board until the next vote."""
+    ledger = ledger_of(tmp_path, *honest(40, "ann"))
+    board, stop = LiveBoard(ledger), threading.Event()
+
+    def keep_voting():
+        while not stop.is_set():
+            write(tmp_path, vote("left", "ben", A, B))
+            ledger.refresh()
+
+    voting = threading.Thread(target=keep_voting)
+    voting.start()
+    try:
+        seen = [board.latest().votes for _ in range(15)]
+    finally:
+        stop.set()
+        voting.join()
+    assert seen == sorted(seen) and seen[-1] > 40
+
+
+def test_a_board_that_failed_is_made_again(tmp_path, monkeypatch):
+    board = LiveBoard(ledger_of(tmp_path, *honest(40, "ann")))
+    with monkeypatch.context() as now, pytest.raises(MemoryError):
+        now.setattr("storygen.arena.board.make_board", lambda ledger: (_ for _ in ()).throw(MemoryError))
+        board.latest()
+    assert board.latest().votes == 40
+
+
+def stars_for(rater, **stars):
+    story = {name: value for name, value in side().items() if name in ("model", "revision", "config", "seed", "text")}
+    given = {"stars": stars, "story": story, "prompt": {"title": "The Fox", "opening": ""}, "rater": rater, "note": ""}
+    return {"schema": 1, "id": f"stars of {rater}", "ts": "2026-11-25T10:00", "app_version": "test", **given}
+
+
+def test_stars_go_into_the_export_and_to_their_rater(tmp_path):
+    """They were stored and never seen again."""
+    folder = tmp_path / "votes"
+    folder.mkdir()
+    ledger = ledger_of(folder, vote(), stars_for("ann", grammar=5, prompt=1), stars_for("ben", grammar=9))
+    assert ledger.refused.total() == 1
+    assert [record["stars"] for record in ledger.stars("ann")] == [{"grammar": 5, "prompt": 1}]
+    assert list(ledger.stars("ben")) == list(ledger.stars("nobody")) == []
+    assert export_votes(ledger, tmp_path / "out")["stars"] == 1
+    [row] = pq.read_table(tmp_path / "out" / "stars.parquet").to_pylist()
+    assert (row["rater"], json.loads(row["stars"])) == ("ann", {"grammar": 5, "prompt": 1})
+    assert "data_files: stars.parquet" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_files_are_made_anew_only_when_they_are_old_and_votes_have_come(tmp_path, monkeypatch):
+    """Each click wrote all votes into another folder, until the disk was full."""
+    ledger = ledger_of(tmp_path, vote())
+    latest = LatestExport(ledger)
+    files = latest.files()
+    before = [file.stat().st_mtime_ns for file in files]
+    write(tmp_path, vote())
+    ledger.refresh()
+    assert latest.files() == files and [file.stat().st_mtime_ns for file in files] == before
+    monkeypatch.setattr("storygen.arena.export.SECONDS_FRESH", 0.0)
+    assert latest.files() == files
+    assert len((files[0].parent / "votes.jsonl").read_text().splitlines()) == 2
+    after = [file.stat().st_mtime_ns for file in files]
+    assert latest.files() == files and [file.stat().st_mtime_ns for file in files] == after
+
+
+def test_a_folder_that_is_gone_is_one_clear_line(tmp_path):
+    folder = tmp_path / "mount"
+    folder.mkdir()
+    ledger = ledger_of(folder, vote())
+    shutil.rmtree(folder)
+    with pytest.raises(StorygenError, match="can't be read any more"):
+        own_votes(ledger, "ann")
 
 
 def test_excluded_by_a_rule_file_that_the_audit_wrote(tmp_path, capsys):
@@ -118,7 +220,7 @@ def test_the_export_holds_all_votes_and_the_pairs_that_follow(tmp_path):
         vote("left", left=A, right=CUT, dwell_ms=1),
     ]
     ledger = ledger_of(folder, *records)
-    assert export_votes(ledger, tmp_path / "out") == {"votes": 4, "preferences": 2}
+    assert export_votes(ledger, tmp_path / "out") == {"votes": 4, "preferences": 2, "stars": 0}
     lines = [json.loads(line) for line in (tmp_path / "out" / "votes.jsonl").read_text().splitlines()]
     assert [line["id"] for line in lines] == [record["id"] for record in records]
     assert [line["not_counted"] for line in lines] == [None, None, None, "faster than reading"]

@@ -16,7 +16,7 @@ from storygen.errors import StorygenError
 from storygen.models import build_model
 from tests.conftest import lively, tiny_config
 from tests.decoding.test_beam import greedy, search
-from tests.toys import Bigram
+from tests.toys import Bigram, Gate
 
 NO_END = -1
 STRATEGIES = [
@@ -47,21 +47,6 @@ def wait_until(condition, seconds=20.0):
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.002)
-
-
-class Gate(Bigram):
-    """A uniform bigram whose steps wait until they are let through."""
-
-    def __init__(self, vocab=8):
-        super().__init__([[1 / vocab] * vocab] * vocab)
-        self.allowed = threading.Semaphore(0)
-
-    def forward(self, tokens, state=None):
-        assert self.allowed.acquire(timeout=20)
-        return super().forward(tokens, state)
-
-    def let(self, steps):
-        self.allowed.release(steps)
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import storygen
 from storygen.arena.opening import open_arena
 from storygen.config import GenerationConfig
 from storygen.lesson.next_word import drawn_from, next_logprobs
-from storygen.ui.lesson_text import OPENING
+from storygen.ui.how import OPENING
 from storygen.ui.lesson_views import Lesson
-from tests.e2e.conftest import ROOT, expect, is_outside, set_number
+from tests.e2e.conftest import ROOT, expect, set_number, visit
 
 pytestmark = pytest.mark.e2e
 
@@ -33,19 +33,15 @@ def address(writers, tmp_path_factory):
 
 
 def test_a_guess_is_followed_from_the_text_to_the_next_word(browser, address, writers, monkeypatch):
-    computed, outside, complaints = [], [], []
-    tokens = Lesson.tokens
+    computed, tokens = [], Lesson.tokens
     monkeypatch.setattr(Lesson, "tokens", lambda *given: computed.append(given) or tokens(*given))
-    page = browser.new_page(viewport={"width": 390, "height": 844})
-    page.set_default_timeout(20_000)
-    page.on("request", lambda sent: outside.append(sent.url) if is_outside(sent.url, address) else None)
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(address)
-    page.get_by_role("button", name="Write a story").wait_for()
-    page.wait_for_timeout(300)
-    assert computed == []  # nothing is computed for those who never open the tab
+    with visit(browser, address, viewport={"width": 390, "height": 844}) as page:
+        page.wait_for_timeout(300)
+        assert computed == []  # nothing is computed for those who never open the tab
+        follow(page, writers["transformer"])
 
+
+def follow(page, writer):
     page.set_viewport_size({"width": 1280, "height": 860})
     page.get_by_role("tab", name="How it works").click()  # waits until the wider page has it
     shown = {
@@ -61,7 +57,6 @@ def test_a_guess_is_followed_from_the_text_to_the_next_word(browser, address, wr
     for picture, words in shown.items():
         expect(page.locator(f"#how-{picture}")).to_contain_text(re.compile(words))
 
-    writer = writers["transformer"]
     chips, ids = page.locator("#how-tokens section").first.locator("li small"), writer.tokenizer.encode(OPENING)
     expect(chips).to_have_text([str(token) for token in ids])
     expect(page.locator("#how-neighbours tbody th").first).to_have_text("␣queen")
@@ -92,6 +87,3 @@ def test_a_guess_is_followed_from_the_text_to_the_next_word(browser, address, wr
 
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    page.close()
-    assert outside == []
-    assert complaints == []

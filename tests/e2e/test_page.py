@@ -6,7 +6,7 @@ import pytest
 
 from storygen.arena.votes import read_votes
 from storygen.config import STRATEGIES
-from tests.e2e.conftest import choose, expect, open_tab, set_number
+from tests.e2e.conftest import choose, expect, go, open_tab, set_number, visit
 
 pytestmark = pytest.mark.e2e
 
@@ -39,10 +39,10 @@ def test_a_story_in_one_click(page):
     expect(page.locator("#stop-button")).to_be_disabled()
 
 
-def test_title_opening_and_seed_give_the_same_story_again(page):
+def test_title_opening_and_seed_give_the_same_story_again(page, app):
     stories = []
     for _ in range(2):
-        page.reload()
+        go(page, app[0])
         page.locator("#title textarea, #title input").fill("The Fox and the Moon")
         page.locator("#opening textarea").fill("Once upon a time")
         page.locator("#seed textarea, #seed input").fill("7")
@@ -102,11 +102,11 @@ def test_a_link_writes_the_same_story_for_somebody_else(page, app):
     page.locator("#write").click()
     expect(page.locator("#status")).to_contain_text("tokens in")
     written, link = story(page), page.locator("#status a").get_attribute("href")
-    page.goto(f"{app[0]}/{link}")
+    go(page, f"{app[0]}/{link}")
     expect(page.locator("#status")).to_contain_text("tokens in")
     assert story(page) == written
     assert page.locator("#title textarea, #title input").input_value() == "The Fox & the Moon?"
-    page.goto(f"{app[0]}/?seed=1&model=nobody")
+    go(page, f"{app[0]}/?seed=1&model=nobody")
     expect(page.locator("#status")).to_contain_text("asks for the model 'nobody'")
 
 
@@ -213,22 +213,14 @@ def test_a_rating_by_keys_with_tags_and_its_undo(page, app):
 def test_one_browser_is_one_rater_and_another_is_another(page, browser, app):
     """A reload must not make a rater a new person, nor two people one."""
     raters = []
-    for _ in range(2):
-        new_round(page)
-        page.locator("#verdict-left").click()
-        expect(page.locator("#compare-status")).to_contain_text("Thank you")
-        raters.append(cast(app[1])[-1]["rater"])
-        page.reload()
-        page.get_by_role("button", name="Write a story").wait_for()
-    other = browser.new_context().new_page()
-    other.goto(app[0])
-    other.get_by_role("button", name="Write a story").wait_for()
-    other.wait_for_timeout(500)
-    new_round(other)
-    other.locator("#verdict-left").click()
-    expect(other.locator("#compare-status")).to_contain_text("Thank you")
-    other.close()
-    assert raters[0] == raters[1] != cast(app[1])[-1]["rater"]
+    with visit(browser, app[0]) as other:
+        for visitor in (page, page, other):
+            new_round(visitor)
+            visitor.locator("#verdict-left").click()
+            expect(visitor.locator("#compare-status")).to_contain_text("Thank you")
+            raters.append(cast(app[1])[-1]["rater"])
+            go(visitor, app[0])
+    assert raters[0] == raters[1] != raters[2]
 
 
 def test_both_can_be_picked_by_name(page, app):
@@ -237,6 +229,11 @@ def test_both_can_be_picked_by_name(page, app):
     choose(page, "pick-left", "lstm, greedy")
     page.locator("#round").click()
     expect(page.locator("#verdict-left")).to_be_enabled()
+    story = page.locator("#left-story textarea").input_value()
+    choose(page, "pick-right", "lstm, greedy")
+    page.locator("#round").click()
+    expect(page.locator("#compare-status")).to_contain_text("choose two different contestants")
+    assert page.locator("#left-story textarea").input_value() == story  # a refused round leaves the open one
     page.locator("#verdict-tie").click()
     expect(page.locator("#left-reveal")).to_contain_text("lstm, greedy")
     assert cast(app[1])[-1]["mode"] == "named"

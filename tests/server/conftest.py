@@ -18,7 +18,7 @@ from storygen.server.listen import server_for
 from storygen.server.log import JSONFormatter
 from storygen.server.settings import ServerConfig
 from storygen.writer import Writer
-from tests.toys import Bigram
+from tests.toys import Gate
 
 OPEN = ServerConfig(port=0, page=False, requests_per_minute=0)
 
@@ -71,27 +71,10 @@ def client(server):
     return client_of(server)
 
 
-class Gate(Bigram):
-    """Writes any token but those that end a story, a step each time it is let."""
-
-    def __init__(self, tokenizer):
-        size = tokenizer.vocab_size
-        row = [1.0] * (size - 3) + [0.0] * 3
-        super().__init__([row] * size)
-        self.allowed = threading.Semaphore(0)
-
-    def forward(self, tokens, state=None):
-        assert self.allowed.acquire(timeout=20)
-        return super().forward(tokens, state)
-
-    def let(self, steps):
-        self.allowed.release(steps)
-
-
 @pytest.fixture
 def gate(tokenizer):
     """A writer whose model stands still until `gate.model.let(steps)`."""
-    writer = Writer(Artifact(Gate(tokenizer), tokenizer, "gate", "0"))
+    writer = Writer(Artifact(Gate(tokenizer.vocab_size, never=3), tokenizer, "gate", "0"))  # never ends
     yield writer
     writer.model.let(5_000)
     writer.engine.close()

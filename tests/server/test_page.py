@@ -37,6 +37,14 @@ def test_page_api_and_v1_share_a_port(paged):
     assert all(route == "page" or not route.startswith("/gradio") for route in routes)
 
 
+def test_the_page_looks_and_works_as_that_of_the_app(paged):
+    """Mounted with a part of LOOK only, it had no shades, no columns and no keys."""
+    from storygen.ui.page import LOOK
+
+    page = json.loads(fetch(paged, "GET", "/config")[2])
+    assert (page["css"], page["js"]) == (LOOK["css"], LOOK["js"])
+
+
 def test_a_typed_endpoint_for_programs(paged, writers):
     """gr.api: the names, types and defaults of the function, and the story that Python gives."""
     program = Client(paged.url, verbose=False)

@@ -176,7 +176,7 @@ def test_two_processes_never_train_into_one_folder(data, tmp_path, flag):
         (["--resume"], "nothing to resume"),
         (["--hidden-size", "30", "--num-heads", "4"], "hidden_size is 30; it must be a multiple"),
         (["--learning-rate", "-1"], "learning_rate is -1.0"),
-        (["--recipe", "none.toml"], "recipe none.toml cannot be read"),
+        (["--recipe", "none.toml"], "none.toml cannot be read"),
         (["--set", "learning_rate=-1"], "learning_rate is -1; it must be"),
         (["--set", "optimizer=sgd"], "'sgd'; known: adamw, muon"),
         (["--set", "speed=9"], "unknown setting 'speed'"),

@@ -55,7 +55,7 @@ def test_settings_with_mistakes_are_refused(text, message):
         ("[modle]\n", "unknown table 'modle'; did you mean 'model'"),
         ("[train]\nstepps = 3\n", r"unknown name in \[train\] 'stepps'; did you mean 'steps'"),
         ("[model]\nhiden_size = 3\n", "'hiden_size'; did you mean 'hidden_size'"),
-        ("nonsense", "cannot be read"),
+        ("nonsense", "is not TOML"),
         ("model = 3\n", "model must be a table"),
     ],
 )

@@ -18,8 +18,8 @@ from storygen.models import build_model
 from storygen.tokenizers import KINDS as TOKENIZERS
 from storygen.ui.charts import lines
 from storygen.ui.lesson_charts import LINE, apart
-from storygen.ui.lesson_text import KINDS, LABELS
 from storygen.ui.lesson_views import LOOKING, MAX_TEXT, SLIDERS, Lesson
+from storygen.ui.texts import TEXTS
 from storygen.writer import Writer
 from tests.conftest import lively, tiny_config
 
@@ -46,8 +46,7 @@ def lesson(writers):
 
 
 def test_every_slider_and_kind_of_tokenizer_has_words():
-    assert set(SLIDERS) <= LABELS.keys()
-    assert KINDS.keys() == set(TOKENIZERS)
+    assert {*(f"label.{name}" for name in SLIDERS), *(f"how.kind.{kind}" for kind in TOKENIZERS)} <= TEXTS["en"].keys()
 
 
 @pytest.mark.parametrize("text", [TEXT, "", "<b>&\n🐉\ud800", "x " * 500])

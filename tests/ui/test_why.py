@@ -11,7 +11,7 @@ from storygen.explain import Branches, beam_tree
 from storygen.explain.beams import Beam
 from storygen.ui.why_html import SURPRISES, beams_html, branches_html, odds, percent, shade, visible
 from storygen.ui.why_look import CSS
-from storygen.ui.why_view import HINT, pick, shown_inside, shown_step, shown_story, view_of
+from storygen.ui.why_view import hint_html, pick, shown_inside, shown_step, shown_story, view_of
 from storygen.writer import Candidate
 
 CONFIG = GenerationConfig(max_new_tokens=15, min_new_tokens=15, seed=7)
@@ -111,7 +111,7 @@ def test_only_an_alternative_can_be_picked(writer, view):
 
 def test_nothing_selected_is_a_hint(writer):
     view = view_of(writer, Branches.of(writer.generate("Once", config=CONFIG)))
-    assert shown_step(writer, view) == shown_inside(writer, view, 0, 0) == HINT
+    assert shown_step(writer, view) == shown_inside(writer, view, 0, 0) == hint_html()
 
 
 @pytest.mark.parametrize("layer, head", [(0, 0), (1, 0), (0, 4), (2, 1), (99, -5)])
