@@ -27,6 +27,9 @@ from storygen.tuning.preferences import Pair, make_pairs, read_preferences, spli
 from train.evaluate import named, read_texts, text_files
 from train.tune_sft import add_forgetting, bits_per_byte, print_forgetting
 
+STORIES_FOR_KL = 32
+"""Held-out stories at whose tokens the divergence from the reference is measured: some thousands, which is enough."""
+
 
 def add_command(commands: Any) -> None:
     """Adds `dpo` to the subcommands of a parser."""
@@ -95,7 +98,7 @@ def _fit(
     known = {id(pair): row for pair, row in zip(train, reference_logprobs(reference, train, 16), strict=True)}
     known_valid = reference_logprobs(reference, valid, 16)
     kept_bits = text_likelihood(reference, parent.tokenizer, texts).bits_per_byte
-    stories = [story for pair in valid for story in (pair.first, pair.second)]
+    stories = [story for pair in valid for story in (pair.first, pair.second)][:STORIES_FOR_KL]
 
     def batches(draw: torch.Generator) -> list[tuple[list[Pair], torch.Tensor]]:
         order = torch.randperm(len(train), generator=draw).tolist()

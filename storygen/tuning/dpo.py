@@ -29,7 +29,7 @@ class DPOConfig(Config):
     length_normalised: bool = option(False, "Divide log-probabilities by the length of the story in tokens.")
     equal_raters: bool = option(False, "Let the votes of all raters weigh the same, reliable or not.")
     epochs: float = option(2.0, "Passes over the pairs, at most.", low=0.01)
-    learning_rate: float = option(5e-5, "Highest learning rate of AdamW.", low=0.0)
+    learning_rate: float = option(1e-4, "Highest learning rate of AdamW.", low=0.0)
     batch_pairs: int = option(8, "Pairs in a batch.", low=1)
     lora_rank: int = option(0, "Train low-rank adapters of this rank in place of all weights; 0: don't.", low=0)
     valid_share: float = option(0.1, "Share of the prompts whose pairs are held out.", low=0.01, high=0.5)
