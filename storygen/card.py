@@ -5,6 +5,7 @@ from typing import Any
 
 from storygen.errors import StorygenError
 from storygen.evaluation.tables import card as measured
+from storygen.tuning.lineage import LINEAGE, told
 
 CARD = """\
 ---
@@ -106,6 +107,8 @@ def _optimizer(settings: dict[str, Any]) -> str:
 
 
 def _parent(training: dict[str, Any]) -> str:
+    if training.get(LINEAGE):
+        return "Then: " + " ".join(told(training[LINEAGE])) + " "
     parent = training.get("parent")
     return f"It started from the weights of {parent['name']} at {parent['revision']}. " if parent else ""
 

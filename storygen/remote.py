@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from storygen.config import MODIFIERS, GenerationConfig, field_of
+from storygen.config import BEST_OF_N, MODIFIERS, GenerationConfig, field_of
 from storygen.endings import Ending
 from storygen.errors import RefusedError, StorygenError, UnavailableError
 from storygen.tokenizers import PROMPT, STORY
@@ -121,6 +121,8 @@ class RemoteWriter:
 
     def can(self, config: GenerationConfig) -> bool:
         """Whether the server can decode in this way, as far as is known here."""
+        if config.strategy == BEST_OF_N:
+            return False  # it does not tell whether the model has a reward model beside it
         try:
             self.body_for("", "", config)
         except StorygenError:

@@ -39,7 +39,7 @@ def build_api(writers: Mapping[str, Writer]) -> None:
             title: A title, an idea or a few keywords.
             opening: The first words of the story, which it goes on from.
             model: Name of the model; empty for the first one.
-            strategy: greedy, sample, top_k, top_p, top_k_top_p, min_p, typical, beam or diverse_beam.
+            strategy: greedy, sample, top_k, top_p, top_k_top_p, min_p, typical, beam, diverse_beam or best_of_n.
             temperature: Low is cautious, high is wild, 0 is greedy.
             top_k: Draw from this many of the likeliest tokens (strategies top_k and top_k_top_p).
             top_p: Draw from the fewest tokens of this probability (strategies top_p and top_k_top_p).

@@ -1,14 +1,16 @@
 """The decoding settings as widgets: a strategy, and only the sliders that it uses. All bounds come from the config."""
 
 import typing
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from storygen.config import MODIFIERS, STRATEGIES, GenerationConfig, field_of
+from storygen.config import BEST_OF_N, MODIFIERS, STRATEGIES, GenerationConfig, field_of
 from storygen.ui.events import QUIET
 from storygen.ui.texts import fixed
+from storygen.writer import Writer
 
 PRESETS = {  # safe: at 0.6 a fifth of the Transformer's runs of four words had come before; so forbidden, a hundredth
     "safe": GenerationConfig(strategy="top_p", temperature=0.6, top_p=0.9, no_repeat_ngram=4),
@@ -57,12 +59,19 @@ def values_of(config: GenerationConfig) -> list[Any]:
     return [config.strategy, *values, config.max_new_tokens, "" if config.seed is None else str(config.seed)]
 
 
-def build_settings() -> Settings:
+def offered(writers: Iterable[Writer]) -> list[str]:
+    """The strategies that the page offers: best_of_n only if some model can decode so."""
+    best = GenerationConfig(strategy=BEST_OF_N)
+    can_pick = any(writer.can(best) for writer in writers)
+    return [name for name in STRATEGIES if name != BEST_OF_N or can_pick]
+
+
+def build_settings(strategies: Iterable[str]) -> Settings:
     """Places the widgets where it is called, and wires the strategy to the sliders' visibility."""
     start = GenerationConfig()
     moods = [(fixed(f"preset.{name}"), name) for name in PRESETS]
     preset = gr.Radio(moods, value="balanced", label=fixed("preset"), elem_id="preset")
-    choices = [(fixed(f"strategy.{name}"), name) for name in STRATEGIES]
+    choices = [(fixed(f"strategy.{name}"), name) for name in strategies]
     strategy = gr.Dropdown(choices, value=start.strategy, label=fixed("strategy"), elem_id="strategy")
     explanation = gr.Markdown(fixed(f"strategy.{start.strategy}.says"), elem_classes="hint", elem_id="explanation")
     tunable = [_widget(name, visible=name in start.settings) for name in TUNABLE]

@@ -16,7 +16,7 @@ from storygen.permalink import from_query
 from storygen.ui.drafts import draft_cards, draft_name, status_html
 from storygen.ui.events import QUIET, warn
 from storygen.ui.rater import RaterWidgets
-from storygen.ui.settings import build_settings, config_of, values_of
+from storygen.ui.settings import build_settings, config_of, offered, values_of
 from storygen.ui.stars import build_stars
 from storygen.ui.stream import Pen, growing
 from storygen.ui.texts import fixed, say
@@ -97,7 +97,7 @@ def build_write_tab(page: gr.Blocks, writers: Mapping[str, Writer], arena: Arena
         with gr.Column(min_width=280, elem_id="tune"):
             model = gr.Dropdown(list(writers), value=first, label=fixed("model"), elem_id="model")
             about = gr.Markdown(describe_model(writers[first]), elem_classes="hint", elem_id="about-model")
-            settings = build_settings()
+            settings = build_settings(offered(writers.values()))
         with gr.Column(min_width=280, elem_id="story-side"):
             story = gr.Textbox(
                 label=fixed("write.story"),
