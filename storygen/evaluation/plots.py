@@ -40,7 +40,7 @@ def draw_likelihood(record: dict[str, Any], folder: Path) -> Path | None:
             axes.bar(places, shown, width, label=name, color=str(0.5 + 0.1 * (number - len(models))))
     axes.set_xticks([place + 0.4 - width / 2 for place in range(len(texts))], texts)
     axes.set_ylabel("bits per byte, lower is better")
-    axes.legend(ncols=2)
+    figure.legend(loc="outside upper center", ncols=min(6, len(models) + len(baselines)))
     axes.grid(axis="y", alpha=0.3)
     figure.savefig(folder / LIKELIHOOD, dpi=120)
     pyplot.close(figure)

@@ -10,7 +10,7 @@ are made from this by `tables`, and from nothing else.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +74,12 @@ def likelihood_figures(measured: Likelihood) -> dict[str, Any]:
 def comparison_section(measured: Mapping[str, Mapping[str, Likelihood]]) -> dict[str, Any]:
     """The section `comparison` of a record: each two models on each text. `measured` is by model, then by text."""
     pairs = []
-    for first, second in combinations(measured, 2):
-        for text in measured[first]:
-            found = difference(measured[first][text], measured[second][text])
-            if found:
-                figures = {name: round(getattr(found, name), 4) for name in ("value", "low", "high", "p")}
-                pairs.append({"text": text, "first": first, "second": second, **figures, "is_real": found.is_real})
+    texts = dict.fromkeys(text for figures in measured.values() for text in figures)
+    for text, (first, second) in product(texts, combinations(measured, 2)):
+        found = difference(measured[first][text], measured[second][text])
+        if found:
+            figures = {name: round(getattr(found, name), 4) for name in ("value", "low", "high", "p")}
+            pairs.append({"text": text, "first": first, "second": second, **figures, "is_real": found.is_real})
     return {"method": COMPARED, "pairs": pairs}
 
 
