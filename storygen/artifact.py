@@ -1,7 +1,7 @@
 """One trained model as a folder, the only thing that training and serving share.
 
 config.json (architecture and shape), model.safetensors (float16), tokenizer.json, training.json (how it came to be) and
-README.md (the model card). Nothing in it is ever executed.
+README.md (the model card); with a reward model also reward.safetensors. Nothing in it is ever executed.
 """
 
 import hashlib
@@ -19,14 +19,16 @@ from storygen.folders import written_aside
 from storygen.hub import fetch_file, fetch_files
 from storygen.models import ARCHITECTURES, LanguageModel, build_model, config_from_dict, config_to_dict
 from storygen.tokenizers import Tokenizer, load_tokenizer
+from storygen.tuning.reward import FILE as REWARD
+from storygen.tuning.reward import RewardModel, load_reward, save_reward
 
 CONFIG, WEIGHTS, TOKENIZER, TRAINING, CARD = (
     "config.json", "model.safetensors", "tokenizer.json", "training.json", "README.md",
 )  # fmt: skip
 REQUIRED = (CONFIG, WEIGHTS, TOKENIZER)
-FILES = (*REQUIRED, TRAINING, CARD)
+FILES = (*REQUIRED, TRAINING, CARD, REWARD)
 HASHES = "sha256"
-"""Field of training.json: the SHA-256 of each required file, by name."""
+"""Field of training.json: the SHA-256 of each required file, and of the reward model if there is one, by name."""
 BEST = "best"
 """Folder of a training run's best model so far; the model goes by the name of the run."""
 TIED = "head.weight"
@@ -45,6 +47,8 @@ class Artifact:
     revision: str = ""
     """Commit of the Hub repository; for a local folder the start of its weights' SHA-256."""
     training: dict[str, Any] = field(default_factory=dict)
+    reward: RewardModel | None = None
+    """What picks the best of several stories, if one was trained."""
 
 
 def save(
@@ -53,6 +57,7 @@ def save(
     tokenizer: Tokenizer,
     training: dict[str, Any] | None = None,
     card: str | None = None,
+    reward: RewardModel | None = None,
 ) -> Path:
     """Writes the folder to the side, then puts it in place of an earlier one, so that a cut write loses nothing."""
     directory = Path(directory)
@@ -75,6 +80,8 @@ def save(
         (work / WEIGHTS).chmod(0o644)  # the library lets nobody but the owner read it
         write_json(work / CONFIG, config_to_dict(model.config))
         tokenizer.save(work / TOKENIZER)
+        if reward is not None:
+            save_reward(work, reward, _sha256(work / WEIGHTS))
         write_json(work / TRAINING, {**(training or {}), HASHES: hashes(work)})
         if card:
             (work / CARD).write_text(card, encoding="utf-8")
@@ -106,7 +113,9 @@ def load(path_or_repo: str | Path, revision: str | None = None) -> Artifact:
         folder = directory.resolve()
         name = folder.parent.name if folder.name == BEST else folder.name
         revision = hashes(directory)[WEIGHTS][:12]
-    return Artifact(model.eval(), tokenizer, name, revision, training)
+    model = model.eval()
+    reward = load_reward(directory, model, _sha256(directory / WEIGHTS)) if (directory / REWARD).exists() else None
+    return Artifact(model, tokenizer, name, revision, training, reward)
 
 
 def locate(path_or_repo: str | Path, revision: str | None = None) -> tuple[Path, str]:
@@ -153,8 +162,12 @@ def read_training(directory: Path) -> dict[str, Any]:
 
 
 def hashes(directory: Path) -> dict[str, str]:
-    """The SHA-256 of each required file, by name."""
-    return {name: hashlib.sha256((directory / name).read_bytes()).hexdigest() for name in REQUIRED}
+    """The SHA-256 of each required file, and of the reward model if there is one, by name."""
+    return {name: _sha256(directory / name) for name in (*REQUIRED, REWARD) if (directory / name).exists()}
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _read_config(directory: Path) -> ModelConfig:

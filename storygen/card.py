@@ -5,6 +5,7 @@ from typing import Any
 
 from storygen.errors import StorygenError
 from storygen.evaluation.tables import card as measured
+from storygen.tuning.lineage import LINEAGE, told
 
 CARD = """\
 ---
@@ -12,12 +13,14 @@ license: apache-2.0
 language: en
 library_name: storygen
 pipeline_tag: text-generation
-tags: [from-scratch, stories, {architecture}]
+tags: [storygen, from-scratch, stories, {architecture}]
 ---
 
 # {name}
 
 {what} It was written and trained from scratch by the storygen project; no pretrained weights went into it.
+
+In a copy of the storygen project, with its `requirements.txt` installed:
 
     import storygen
     writer = storygen.load("{name}")  # the path of this folder
@@ -70,7 +73,7 @@ def build_card(name: str, training: dict[str, Any], corpus: str, samples: list[d
 def card_for_hub(card: str, repo: str, tag: str | None) -> str:
     """A folder's card for a Hub repository, from which the model is loaded by name, and by tag if it has one."""
     pin = f', revision="{tag}")' if tag else ')  # revision="..." pins a commit'
-    return LOADING.sub(f'storygen.load("{repo}"{pin}', card, count=1)
+    return LOADING.sub(lambda _: f'storygen.load("{repo}"{pin}', card, count=1)
 
 
 def _card(name: str, training: dict[str, Any], corpus: str, samples: list[dict[str, Any]]) -> str:
@@ -104,6 +107,8 @@ def _optimizer(settings: dict[str, Any]) -> str:
 
 
 def _parent(training: dict[str, Any]) -> str:
+    if training.get(LINEAGE):
+        return "Then: " + " ".join(told(training[LINEAGE])) + " "
     parent = training.get("parent")
     return f"It started from the weights of {parent['name']} at {parent['revision']}. " if parent else ""
 

@@ -238,7 +238,10 @@ STRATEGIES: dict[str, tuple[str, ...]] = {
     "typical": ("temperature", "typical_p"),
     "beam": ("num_beams", "length_penalty", "early_stopping"),
     "diverse_beam": ("num_beams", "num_groups", "diversity_penalty", "length_penalty", "early_stopping"),
+    "best_of_n": ("temperature", "top_p", "num_stories"),
 }
+BEST_OF_N = "best_of_n"
+"""The strategy that needs a reward model beside the model."""
 # Settings that go with every strategy: what they forbid or make less likely, and where a story ends.
 MODIFIERS = ("repetition_penalty", "no_repeat_ngram", "min_new_tokens", "stop", "full_sentence")
 MAX_ROW_TOKENS = 8000
@@ -285,6 +288,12 @@ class GenerationConfig(Config):
         low=0.0,
         high=20.0,
     )
+    num_stories: int = option(
+        4,
+        "Best of n: so many stories are drawn, and the one that the model's reward model likes best is kept.",
+        low=2,
+        high=16,
+    )
     repetition_penalty: float = option(
         1.0,
         "Log-probabilities of words already written are multiplied by this: above 1 makes them rarer.",
@@ -310,7 +319,8 @@ class GenerationConfig(Config):
         if self.strategy == "diverse_beam" and self.num_beams % self.num_groups:
             self.refuse("num_groups", f"num_beams ({self.num_beams}) must be a multiple of it")
         if self.rows * self.max_new_tokens > MAX_ROW_TOKENS:
-            right = f"with {self.rows} beams it must be at most {MAX_ROW_TOKENS // self.rows}"
+            several = "stories" if self.strategy == BEST_OF_N else "beams"
+            right = f"with {self.rows} {several} it must be at most {MAX_ROW_TOKENS // self.rows}"
             self.refuse("max_new_tokens", right)
         if "" in self.stop or any(len(text) > 100 for text in self.stop):
             self.refuse("stop", "each text must have 1 to 100 characters")
@@ -332,4 +342,6 @@ class GenerationConfig(Config):
     @property
     def rows(self) -> int:
         """How many sequences the model works on for it at once."""
+        if self.strategy == BEST_OF_N:
+            return self.num_stories
         return self.num_beams if self.is_beam else 1

@@ -1,12 +1,13 @@
 """A writer: a trained model that turns a title and an opening into a story, whole or piece by piece."""
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from storygen import artifact
-from storygen.config import GenerationConfig
+from storygen.config import BEST_OF_N, GenerationConfig
 from storygen.decoding import Engine, Generation, Hypothesis, Token
 from storygen.decoding.stepper import STEPPER, single_threaded
 from storygen.endings import Ending
@@ -14,6 +15,7 @@ from storygen.errors import StorygenError, UnavailableError
 from storygen.models.compiled import compile_step
 from storygen.models.transformer import Transformer
 from storygen.tokenizers import StreamDecoder
+from storygen.tuning.told import tell
 
 SAMPLE = "Once upon a time there was a girl who lived at the edge of a wood, and every day she went to the well."
 """Text by which a tokenizer's characters per token are measured."""
@@ -21,11 +23,12 @@ SAMPLE = "Once upon a time there was a girl who lived at the edge of a wood, and
 
 @dataclass(frozen=True)
 class Candidate:
-    """One of the stories that a beam search has found."""
+    """One of the stories that a beam search has found, or that the best was picked of."""
 
     text: str
     score: float
-    """What the search ranks by: the log-probability, after modifiers, over length to the power of length_penalty."""
+    """What they are ranked by. In a beam search the log-probability, after modifiers, over length to the power of
+    length_penalty; in best of n the reward."""
     finish_reason: str
     tokens: tuple[int, ...]
 
@@ -53,7 +56,7 @@ class Result:
     notes: tuple[str, ...] = ()
     """What the user should know, for instance that a long opening was cut."""
     candidates: tuple[Candidate, ...] = ()
-    """All that a beam search has finished, best first; the first is the text."""
+    """All that a beam search has finished, or that the best was picked of, best first; the first is the text."""
     explained: tuple[Token, ...] = ()
     """The tokens with entropy and alternatives, if that was asked for; not of a beam search, nor those it was given."""
     explained_opening: tuple[Token, ...] = ()
@@ -145,6 +148,8 @@ class Writer:
         if not isinstance(config, GenerationConfig):
             raise StorygenError(f"config must be a GenerationConfig, not {type(config).__name__}")
         config = config.seeded()
+        if config.strategy == BEST_OF_N:
+            return self._stream_best(opening, title, config, explain, written)
         opening = opening.rstrip()  # a model continues with a space of its own
         title = title.strip()
         prompt, notes = self.prompt_tokens(opening, title)
@@ -161,9 +166,55 @@ class Writer:
         pieces = self._write(generation, written, prompt, opening, title, config, tuple(notes))
         return StoryStream(pieces, opening, generation.cancel)
 
+    def _stream_best(
+        self, opening: str, title: str, config: GenerationConfig, explain: bool, written: Sequence[Token]
+    ) -> StoryStream:
+        """Several stories at once, of which the one with the highest reward comes, as a whole, when all are written."""
+        if self.artifact.reward is None:
+            raise StorygenError(
+                f"{self.name} has no reward model, which {BEST_OF_N} needs; make one with python -m train.finetune rank"
+            )
+        streams: list[StoryStream] = []
+
+        def close() -> None:
+            for stream in streams:
+                stream.close()
+
+        try:
+            for number in range(config.num_stories):
+                drawn = config.replace(strategy="top_p", seed=(config.seed + number) % 2**31)
+                streams.append(self.stream(opening, title, drawn, explain, written))
+        except Exception:
+            close()
+            raise
+        return StoryStream(self._pick_best(streams, config), streams[0].opening, close)
+
+    def _pick_best(self, streams: Sequence[StoryStream], config: GenerationConfig) -> Iterator[str]:
+        running = streams
+        while running:
+            running = [stream for stream in running if next(stream, None) is not None]
+            yield ""
+        results = [stream.result for stream in streams]
+        context = self.model.config.context_length
+        told = [
+            tell(self.tokenizer, each.title, each.opening, each.text, each.finish_reason == "end", context)
+            for each in results
+        ]
+        scores = STEPPER.run(lambda: self.artifact.reward.score(self.model, told))
+        ranked = sorted(zip(results, scores, strict=True), key=lambda pair: -pair[1])
+        best, _ = ranked[0]
+        yield best.text
+        return dataclasses.replace(
+            best,
+            seed=config.seed,
+            config=config,
+            candidates=tuple(Candidate(each.text, score, each.finish_reason, each.tokens) for each, score in ranked),
+            seconds=max(each.seconds for each in results),
+        )
+
     def can(self, config: GenerationConfig) -> bool:
-        """Whether it can decode in this way: a model that is here can in all."""
-        return True
+        """Whether it can decode in this way: a model that is here can in all, but best_of_n needs a reward model."""
+        return config.strategy != BEST_OF_N or self.artifact.reward is not None
 
     @property
     def characters_per_token(self) -> float:

@@ -16,6 +16,7 @@ from storygen.data.sources import builtin_tales
 from storygen.data.story import ReadReport
 from storygen.models import build_model
 from storygen.tokenizers import train_tokenizer
+from storygen.tuning.reward import RewardModel
 from tests.hub import WRITE, HubStandIn
 from train import prepare
 
@@ -93,11 +94,13 @@ def model(request):
 
 @pytest.fixture(scope="session")
 def model_folders(tmp_path_factory, tokenizer):
-    """Folders of two small artifacts, transformer and lstm."""
+    """Folders of two small artifacts, transformer and lstm, each with a reward model."""
     root = tmp_path_factory.mktemp("models")
     for architecture in ("transformer", "lstm"):
         model = lively(build_model(tiny_config(architecture, tokenizer.vocab_size)))
-        artifact.save(root / architecture, model, tokenizer, {"parameters": model.num_parameters})
+        reward = RewardModel(torch.randn(2 * model.head.in_features, generator=torch.Generator().manual_seed(0)))
+        training = {"parameters": model.num_parameters}
+        artifact.save(root / architecture, model, tokenizer, training, reward=reward)
     return root
 
 

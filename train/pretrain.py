@@ -33,6 +33,11 @@ DEFAULT_MINUTES = 5.0
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command line."""
+    train(argv)
+
+
+def train(argv: Sequence[str] | None = None) -> Trainer:
+    """The same; gives the trainer, whose run is over."""
     arguments = _parser().parse_args(argv)
     given = _given(arguments)
     out, is_main = arguments.out.resolve(), first_process()
@@ -58,9 +63,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         trainer.accelerator.wait_for_everyone()
         if checkpoint:
             trainer.resume(checkpoint)
-        progress = trainer.run()
-    if not is_main:
-        return
+        trainer.run()
+    if is_main:
+        _report(arguments, trainer)
+    return trainer
+
+
+def _report(arguments: argparse.Namespace, trainer: Trainer) -> None:
+    progress = trainer.progress
     if progress.skipped:
         print(f"{progress.skipped} steps were skipped: loss or gradient was not finite")
     if trainer.was_stopped:
@@ -85,6 +95,8 @@ def _trainer(
 ) -> Trainer:
     """The run that was asked for; whatever can't be is refused before anything is built."""
     config = _train_config(given, checkpoint)
+    if config.lora_rank and not (checkpoint or initial):
+        raise StorygenError("lora_rank trains adapters of a model that is there; name one with --init-from")
     tokenizer = load_tokenizer(arguments.data / "tokenizer.json")
     train = _open_corpus(arguments.data, tokenizer, given)
     valid = PackedStories(arguments.data, "valid") if train.manifest["splits"]["valid"]["stories"] else None

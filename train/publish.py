@@ -84,7 +84,7 @@ def publish_checkpoint(arguments: argparse.Namespace) -> None:
         for (title, opening), seed in zip(SAMPLES, arguments.seeds, strict=True)
     ]
     card = build_card(out.name, training, arguments.corpus, samples)
-    artifact.save(out, loaded.model, loaded.tokenizer, {**training, "samples": samples}, card)
+    artifact.save(out, loaded.model, loaded.tokenizer, {**training, "samples": samples}, card, loaded.reward)
     size = (out / artifact.WEIGHTS).stat().st_size
     for name, each in measured.items():
         print(f"{name}: {each.bits_per_byte:.4f} bits per byte")

@@ -79,6 +79,7 @@ class Arena:
         secret: bytes,
         mirrors: Sequence[Mirror] = (),
         rng: random.Random | None = None,
+        suggestions: Sequence[str] = SUGGESTIONS,
     ) -> None:
         self.writers, self.catalogue, self.store, self.board = writers, catalogue, store, board
         self.mirrors = mirrors
@@ -87,7 +88,7 @@ class Arena:
         self._judged: OrderedDict[str, list[Battle]] = OrderedDict()  # by rater, for repeats
         self._limit = Limit(ROUNDS_A_MINUTE, "rounds")
         self._lock = threading.Lock()
-        self.pool = Pool(SUGGESTIONS, self._write_suggestion, self._is_idle)
+        self.pool = Pool(suggestions, self._write_suggestion, self._is_idle)
 
     @property
     def contestants(self) -> tuple[Contestant, ...]:
@@ -128,7 +129,7 @@ class Arena:
         self._limit.take(session)
         match = self._ready_match(rater) if prompt is None and mode == "blind" else None
         if match is None:
-            prompt = prompt or Prompt(self._rng.choice(SUGGESTIONS), source="suggestion")
+            prompt = prompt or Prompt(self._rng.choice(self.pool.suggestions), source="suggestion")
             match = self._write(prompt, self._pairs(mode, chosen))
         battle = Battle(session, rater, mode, match)
         with self._lock:

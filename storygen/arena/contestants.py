@@ -11,7 +11,7 @@ from storygen.errors import StorygenError
 CATALOGUE = Path(__file__).with_name("contestants.toml")
 SET_BY_BATTLE = ("max_new_tokens", "min_new_tokens", "full_sentence", "seed")
 """Settings that a contestant can't have of its own."""
-SHAPING = ("temperature", "top_k", "top_p", "min_p", "typical_p", "num_beams", "num_groups")
+SHAPING = ("temperature", "top_k", "top_p", "min_p", "typical_p", "num_beams", "num_groups", "num_stories")
 """Settings that are always told, the others only if they are not the default."""
 
 

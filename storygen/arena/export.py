@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from storygen.arena.ledger import REASONS, Ledger
+from storygen.arena.reliability import reliability
 from storygen.errors import StorygenError
 from storygen.folders import written_aside
 
@@ -49,6 +50,7 @@ def votes(ledger: Ledger) -> Iterator[dict[str, Any]]:
 
 def preferences(ledger: Ledger) -> Iterator[dict[str, Any]]:
     """For every vote that counts and prefers one story: the prompt, the chosen and the rejected story."""
+    chances = reliability(ledger)
     for vote in votes(ledger):
         if vote["counted"] and vote["verdict"] in ("left", "right"):
             chosen, rejected = vote["left"], vote["right"]
@@ -59,9 +61,12 @@ def preferences(ledger: Ledger) -> Iterator[dict[str, Any]]:
                 "opening": vote["prompt"]["opening"],
                 "chosen": chosen["text"],
                 "rejected": rejected["text"],
+                "chosen_ended": chosen["finish_reason"] == "end",
+                "rejected_ended": rejected["finish_reason"] == "end",
                 "chosen_model": chosen["model"],
                 "rejected_model": rejected["model"],
                 "rater": vote["rater"],
+                "reliability": round(chances[vote["rater"]], 4),
                 "vote": vote["id"],
             }
 
@@ -125,7 +130,9 @@ def _plain(value: Any) -> Any:
 
 
 def _type(pa: ModuleType, key: str) -> Any:
-    return {"schema": pa.int64(), "dwell_ms": pa.int64(), "counted": pa.bool_()}.get(key, pa.string())
+    types = {"schema": pa.int64(), "dwell_ms": pa.int64(), "reliability": pa.float64()}
+    types |= dict.fromkeys(("counted", "chosen_ended", "rejected_ended"), pa.bool_())
+    return types.get(key, pa.string())
 
 
 def _card(counts: dict[str, int], ledger: Ledger) -> str:

@@ -47,6 +47,8 @@ class Side:
     result: Result
     bytes: int
     """Of all that the model wrote, shown or not: what its log-probability belongs to."""
+    finish_reason: str
+    """Of the story as it is shown: `length`, too, if the model ended it beyond what is shown."""
 
     def record(self) -> dict[str, Any]:
         """The side as a vote keeps it, complete enough to be written again."""
@@ -59,7 +61,7 @@ class Side:
             "text": self.text,
             "logprob": round(sum(result.logprobs), 4),
             "bytes": self.bytes,
-            "finish_reason": result.finish_reason,
+            "finish_reason": self.finish_reason,
         }
 
 
@@ -114,7 +116,8 @@ def _side(contestant: Contestant, result: Result, characters: int, lower: bool) 
     is_whole = result.finish_reason == "end" or SENTENCE_END.search(shown[len(result.opening) :])
     if not result.text.strip() or not shown or not is_whole or result.finish_reason == "exhausted":
         raise Unfit(f"{contestant} wrote nothing that can be compared")
-    return Side(contestant, shown, result, result.written_bytes)
+    reason = "length" if result.finish_reason == "end" and shown != text else result.finish_reason
+    return Side(contestant, shown, result, result.written_bytes, reason)
 
 
 def in_step(texts: tuple[str, str], steps: int = 15) -> Iterator[tuple[str, str]]:

@@ -31,6 +31,7 @@ class Pool:
     def __init__(self, suggestions: Sequence[str], write: Callable[[str], Match], is_idle: Callable[[], bool]) -> None:
         self.suggestions, self._write, self._is_idle = list(suggestions), write, is_idle
         self._ready: dict[str, Ready] = {}
+        self._begun: set[str] = set()
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="arena pool", daemon=True)
@@ -57,18 +58,23 @@ class Pool:
         return ready.match if rng.random() < 0.5 else ready.match.swapped()
 
     def fill(self) -> bool:
-        """Writes one match that is missing; whether there was one and it came out."""
+        """Writes one match that is missing; whether there was one and it came out. Several threads may call it."""
         with self._lock:
-            missing = [name for name in self.suggestions if name not in self._ready]
-        if not missing:
-            return False
+            missing = next((n for n in self.suggestions if n not in self._ready and n not in self._begun), None)
+            if missing is None:
+                return False
+            self._begun.add(missing)
         try:
-            match = self._write(missing[0])
+            match = self._write(missing)
+            with self._lock:
+                self._ready[missing] = Ready(match)
         except StorygenError:
-            self.suggestions.append(self.suggestions.pop(self.suggestions.index(missing[0])))  # others come first
+            with self._lock:
+                self.suggestions.append(self.suggestions.pop(self.suggestions.index(missing)))  # others come first
             return False  # the next look tries again
-        with self._lock:
-            self._ready[missing[0]] = Ready(match)
+        finally:
+            with self._lock:
+                self._begun.remove(missing)
         return True
 
     def _run(self) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 
 from storygen.arena.ledger import Ledger
 from storygen.arena.ranking import ENOUGH, rank
-from storygen.evaluation.stories import content_words, repeated_share
+from storygen.evaluation.diversity import repeated_share
+from storygen.evaluation.stories import content_words
 
 ENOUGH_CONTESTANTS = 6
 """Of fewer no order is surprising: of four, Kendall's tau is 1 by chance once in 24 times."""

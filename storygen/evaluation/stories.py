@@ -58,6 +58,11 @@ def content_words(text: str) -> set[str]:
     return {word.removesuffix("s") for word in words if len(word) >= 4 and word not in _NO_CONTENT}
 
 
+def words_of(text: str) -> set[str]:
+    """All words of a text in the form of `content_words`."""
+    return {word.lower().removesuffix("s") for word in _WORD.findall(text)}
+
+
 def write_all(writer: Writer, asked: Iterable[tuple[str, str, GenerationConfig]]) -> Iterator[Result]:
     """A story for each (opening, title, settings), in order; the engine has enough of them for a full batch."""
     asked, running = iter(asked), deque()
@@ -86,7 +91,7 @@ def judge(prompts: Sequence[str], results: Iterable[Result]) -> StoryFigures:
         raise StorygenError("there is no story to judge; give at least one prompt")
     repeated, runs = (sum(counts) for counts in zip(*(repeated_share(r.story) for r in results), strict=True))
     asked = [content_words(prompt) for prompt in prompts]
-    told = [{word.lower().removesuffix("s") for word in _WORD.findall(result.story)} for result in results]
+    told = [words_of(result.story) for result in results]
     total = max(1, sum(map(len, asked)))
     return StoryFigures(
         stories=len(results),

@@ -12,7 +12,7 @@ from storygen.decoding.sampling import choose, random_numbers
 from storygen.explain.steps import draw_probabilities
 from storygen.models import LanguageModel
 
-SAMPLED = tuple(name for name, settings in STRATEGIES.items() if "num_beams" not in settings)
+SAMPLED = tuple(name for name, settings in STRATEGIES.items() if not {"num_beams", "num_stories"} & set(settings))
 """The strategies that choose one token at a time."""
 
 

@@ -32,6 +32,7 @@ class Progress:
     """Lowest validation bits per byte so far."""
     validated: int = -1
     """The step of the last validation."""
+    validations_since_best: int = 0
     skipped: int = 0
     """Steps that were skipped because loss or gradient was not finite."""
     skipped_in_a_row: int = 0

@@ -90,6 +90,8 @@ def set_up(model: LanguageModel, config: TrainConfig, track: str | None, out: Pa
     sharded = accelerator.distributed_type == DistributedType.FSDP
     if sharded and config.optimizer == "muon":
         raise StorygenError("muon needs whole matrices, and FSDP splits them; use adamw with FSDP, or muon with DDP")
+    if sharded and config.lora_rank:
+        raise StorygenError("adapters need whole matrices, and FSDP splits them; use lora_rank with DDP")
     measured = torch.tensor(matmul_rate(device, getattr(torch, precision)), device=device)
     rate = accelerator.reduce(measured, "sum").item()  # the same everywhere, as all must decide alike
     flops = flops_per_token(model, model.config.context_length)

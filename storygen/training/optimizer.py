@@ -20,7 +20,8 @@ def build_optimizer(model: LanguageModel, config: TrainConfig) -> torch.optim.Op
     """
     rest: list[nn.Parameter] = []
     hidden: dict[int, list[nn.Parameter]] = defaultdict(list)
-    for name, parameter in model.named_parameters():
+    trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    for name, parameter in trained:
         if config.optimizer == "muon" and parameter.ndim == 2 and not name.startswith(model.tables):
             hidden[model.parts_of(name)].append(parameter)
         else:

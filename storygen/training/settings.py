@@ -41,6 +41,16 @@ class TrainConfig(Config):
         choices=("wsd", "cosine"),
     )
     decay_share: float = option(0.4, "wsd: share of the budget, at its end, in which it falls.", low=0.0, high=1.0)
+    lora_rank: int = option(
+        0,
+        "Train low-rank adapters of this rank in place of the weights of the model that is started from; 0: don't.",
+        low=0,
+    )
+    patience: int | None = option(
+        None,
+        "End after this many validations without a better one, the first before any step; unset: at the budget.",
+        low=1,
+    )
     valid_every: int = option(250, "Steps between validations.", low=1)
     valid_tokens: int = option(100_000, "Validate on about this many tokens, spread over the split.", low=1)
     save_every: int = option(100, "Steps between checkpoints to resume from.", low=1)
@@ -59,3 +69,5 @@ class TrainConfig(Config):
     def check(self) -> None:
         if self.minutes is None and self.steps is None and self.tokens is None:
             raise StorygenError("a run needs a budget: set minutes, steps or tokens")
+        if self.lora_rank and self.optimizer == "muon":
+            self.refuse("optimizer", "the factors of an adapter are not what Muon is for; use adamw with lora_rank")

@@ -23,6 +23,7 @@ from storygen.data.batches import cut_windows
 from storygen.data.shards import PackedStories
 from storygen.errors import StorygenError
 from storygen.models import LanguageModel, build_model, config_to_dict
+from storygen.models.lora import add_adapters, merged
 from storygen.tokenizers import Tokenizer
 from storygen.training.checkpoint import Checkpoint, Progress, save_checkpoint
 from storygen.training.curve import draw_curve
@@ -64,6 +65,8 @@ class Trainer:
         self.progress, self.log = Progress(), RunLog(out)
         self.windows = cut_windows(train, model.config.context_length)
         self.accelerator, self.machine = set_up(model, config, track, out)
+        if config.lora_rank:
+            add_adapters(model, config.lora_rank)
         # What was chosen here stays so, or a resumed run could round otherwise.
         self.config = config.replace(precision=self.machine.precision, compile=self.machine.compile)
         module: nn.Module = NextTokenLoss(model)
@@ -136,6 +139,8 @@ class Trainer:
         steps = self._steps()
         if self.progress.step and self.progress.step % self.config.valid_every == 0:
             self._validate()  # if the run was stopped while it did that
+        if not self.progress.step and self.config.patience is not None:
+            self._validate()  # nothing is better than what it starts from until it has proved to be
         while (used := self._share_used()) < 1:
             self._step(next(steps), schedule(self.config, self.progress.step, used))
             self._after_step(bar)
@@ -218,6 +223,8 @@ class Trainer:
             (progress.seconds / 60, config.minutes),
         )
         used = max(spent / budget for spent, budget in budgets if budget is not None)
+        if config.patience is not None and progress.validations_since_best >= config.patience:
+            used = max(used, 1.0)
         if self._interrupt.asked:
             used = math.inf
         if self.accelerator.num_processes > 1:  # clocks and signals differ; the first to be done decides for all
@@ -259,11 +266,17 @@ class Trainer:
         self._log(valid_bits_per_byte=round(bits_per_byte, 5))
         best = math.inf if progress.best is None else progress.best
         if bits_per_byte < best:  # never true of a figure that is not a number
-            progress.best = bits_per_byte
+            progress.best, progress.validations_since_best = bits_per_byte, 0
             self._save_best({"valid_bits_per_byte": bits_per_byte, "valid_stories": len(self.validation)})
+        else:
+            progress.validations_since_best += 1
 
     def _whole_model(self) -> LanguageModel | None:
-        """The model for one process to use alone: itself, or on the main process a copy of one that is sharded."""
+        """The model for one process to use alone: itself, a copy without adapters, or, on the main process, a copy of
+        one that is sharded.
+        """
+        if self.config.lora_rank:
+            return merged(self.model)
         if not self.machine.sharded:
             return self.model
         weights, _ = get_state_dict(self.model, [], options=WHOLE)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import gradio as gr
 
+from storygen.arena.limit import Limit
 from storygen.config import MAX_OPENING, MAX_TITLE, GenerationConfig, unknown_name
 from storygen.decoding.engine import MAX_ROWS
 from storygen.errors import StorygenError
@@ -11,10 +12,13 @@ from storygen.ui.stream import growing
 from storygen.writer import Writer
 
 DEFAULTS = GenerationConfig()
+STORIES_A_MINUTE = 30
+"""That one address may ask for here, whatever limits the server has for its other API."""
 
 
 def build_api(writers: Mapping[str, Writer]) -> None:
     """Adds the endpoint /generate_story to the page that is being built."""
+    limit = Limit(STORIES_A_MINUTE, "stories")
 
     def generate_story(
         title: str = "",
@@ -27,6 +31,7 @@ def build_api(writers: Mapping[str, Writer]) -> None:
         num_beams: int = DEFAULTS.num_beams,
         max_new_tokens: int = DEFAULTS.max_new_tokens,
         seed: int | None = None,
+        request: gr.Request = None,
     ) -> Iterator[str]:
         """Writes a short story on a title, an idea or keywords, or on from an opening; both may be empty.
 
@@ -34,19 +39,21 @@ def build_api(writers: Mapping[str, Writer]) -> None:
             title: A title, an idea or a few keywords.
             opening: The first words of the story, which it goes on from.
             model: Name of the model; empty for the first one.
-            strategy: greedy, sample, top_k, top_p, top_k_top_p, min_p, typical, beam or diverse_beam.
+            strategy: greedy, sample, top_k, top_p, top_k_top_p, min_p, typical, beam, diverse_beam or best_of_n.
             temperature: Low is cautious, high is wild, 0 is greedy.
             top_k: Draw from this many of the likeliest tokens (strategies top_k and top_k_top_p).
             top_p: Draw from the fewest tokens of this probability (strategies top_p and top_k_top_p).
             num_beams: Stories that a beam search follows at once.
             max_new_tokens: Longest continuation; a token is about four letters.
             seed: The same one gives the same story again; empty draws one.
+            request: Who asks, as Gradio tells it; not a field of the endpoint.
 
         Returns:
             The story, its opening included, as far as it is written.
 
         """
         try:
+            limit.take(request.client.host if request and request.client else "")
             for name, text, most in (("title", title, MAX_TITLE), ("opening", opening, MAX_OPENING)):
                 if len(text) > most:
                     raise StorygenError(f"the {name} has {len(text):,} characters; at most {most:,} are allowed")

@@ -1,22 +1,26 @@
 """The decoding settings as widgets: a strategy, and only the sliders that it uses. All bounds come from the config."""
 
 import typing
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from storygen.config import MODIFIERS, STRATEGIES, GenerationConfig, field_of
+from storygen.config import BEST_OF_N, MODIFIERS, STRATEGIES, GenerationConfig, field_of
 from storygen.ui.events import QUIET
 from storygen.ui.texts import fixed
+from storygen.writer import Writer
 
-PRESETS = {
-    "safe": GenerationConfig(strategy="top_p", temperature=0.6, top_p=0.9),
+PRESETS = {  # safe: at 0.6 a fifth of the Transformer's runs of four words had come before; so forbidden, a hundredth
+    "safe": GenerationConfig(strategy="top_p", temperature=0.6, top_p=0.9, no_repeat_ngram=4),
     "balanced": GenerationConfig(),
     "wild": GenerationConfig(strategy="min_p", temperature=1.3, min_p=0.05),
 }
 TUNABLE = tuple(dict.fromkeys(name for names in STRATEGIES.values() for name in names))
 """Every setting that some strategy uses."""
+SET_BY_PRESET = (*TUNABLE, "repetition_penalty", "no_repeat_ngram")
+"""Length, seed and where a story ends stay as they are."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +59,19 @@ def values_of(config: GenerationConfig) -> list[Any]:
     return [config.strategy, *values, config.max_new_tokens, "" if config.seed is None else str(config.seed)]
 
 
-def build_settings() -> Settings:
+def offered(writers: Iterable[Writer]) -> list[str]:
+    """The strategies that the page offers: best_of_n only if some model can decode so."""
+    best = GenerationConfig(strategy=BEST_OF_N)
+    can_pick = any(writer.can(best) for writer in writers)
+    return [name for name in STRATEGIES if name != BEST_OF_N or can_pick]
+
+
+def build_settings(strategies: Iterable[str]) -> Settings:
     """Places the widgets where it is called, and wires the strategy to the sliders' visibility."""
     start = GenerationConfig()
     moods = [(fixed(f"preset.{name}"), name) for name in PRESETS]
     preset = gr.Radio(moods, value="balanced", label=fixed("preset"), elem_id="preset")
-    choices = [(fixed(f"strategy.{name}"), name) for name in STRATEGIES]
+    choices = [(fixed(f"strategy.{name}"), name) for name in strategies]
     strategy = gr.Dropdown(choices, value=start.strategy, label=fixed("strategy"), elem_id="strategy")
     explanation = gr.Markdown(fixed(f"strategy.{start.strategy}.says"), elem_classes="hint", elem_id="explanation")
     tunable = [_widget(name, visible=name in start.settings) for name in TUNABLE]
@@ -74,8 +85,13 @@ def build_settings() -> Settings:
         return [fixed(f"strategy.{chosen}.says"), *(gr.update(visible=name in STRATEGIES[chosen]) for name in TUNABLE)]
 
     strategy.change(show, strategy, [explanation, *tunable], queue=False, **QUIET)
+    widgets = dict(zip((*TUNABLE, *MODIFIERS), (*tunable, *modifiers), strict=True))
     preset.input(
-        lambda name: values_of(PRESETS[name])[: 1 + len(TUNABLE)], preset, [strategy, *tunable], queue=False, **QUIET
+        lambda name: [getattr(PRESETS[name], setting) for setting in ("strategy", *SET_BY_PRESET)],
+        preset,
+        [strategy, *(widgets[setting] for setting in SET_BY_PRESET)],
+        queue=False,
+        **QUIET,
     )
     return Settings(strategy, tunable, modifiers, max_new_tokens, seed)
 

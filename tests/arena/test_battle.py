@@ -2,6 +2,7 @@ import json
 import random
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -440,3 +441,19 @@ def test_the_pool_fills_only_while_the_models_are_idle(arena, monkeypatch):
     battle = arena.begin("ann", "ann")
     assert battle.match.prompt.source == "suggestion"
     assert "ann" in arena.pool._ready[battle.match.prompt.title].seen
+
+
+def test_several_threads_write_different_matches():
+    """Two threads on the same suggestion would throw one match away."""
+    both, written = threading.Barrier(2, timeout=10), []
+
+    def write(name):
+        both.wait()
+        written.append(name)
+        return name
+
+    pool = Pool(("a", "b"), write, lambda: True)
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(lambda _: pool.fill(), range(2))) == [True, True]
+    assert sorted(written) == ["a", "b"]
+    assert not pool.fill()

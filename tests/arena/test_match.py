@@ -66,6 +66,8 @@ def test_both_have_the_same_length_in_characters_whatever_their_tokens(writers, 
     lengths = [len(side.text) for side in match.sides]
     assert all(280 < length <= 300 for length in lengths)
     assert all(side.text.endswith("It rained.") for side in match.sides)
+    # whoever learns from the votes must not take the cut for the story's end
+    assert {side.record()["finish_reason"] for side in match.sides} == {"length"}
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from tests.arena.records import side, vote
 from tests.arena.test_ledger import ledger_of, write
 
 A, B = side(text="Ann slept. The end."), side("lstm", text="Bob ran. The end.")
+CUT = {**B, "finish_reason": "length"}
 
 
 def honest(count, rater, better=0.7, seed=0, **changes):
@@ -213,10 +214,10 @@ def test_the_export_holds_all_votes_and_the_pairs_that_follow(tmp_path):
     folder = tmp_path / "votes"
     folder.mkdir()
     records = [
-        vote("left", left=A, right=B, tags=["creative"]),
-        vote("right", left=A, right=B),
-        vote("tie", left=A, right=B),
-        vote("left", left=A, right=B, dwell_ms=1),
+        vote("left", left=A, right=CUT, tags=["creative"]),
+        vote("right", left=A, right=CUT),
+        vote("tie", left=A, right=CUT),
+        vote("left", left=A, right=CUT, dwell_ms=1),
     ]
     ledger = ledger_of(folder, *records)
     assert export_votes(ledger, tmp_path / "out") == {"votes": 4, "preferences": 2, "stars": 0}
@@ -225,9 +226,11 @@ def test_the_export_holds_all_votes_and_the_pairs_that_follow(tmp_path):
     assert [line["not_counted"] for line in lines] == [None, None, None, "faster than reading"]
     pairs = pq.read_table(tmp_path / "out" / "preferences.parquet").to_pylist()
     assert [(pair["prompt"], pair["chosen"], pair["rejected"]) for pair in pairs] == [
-        ("The Fox", A["text"], B["text"]),
-        ("The Fox", B["text"], A["text"]),
+        ("The Fox", A["text"], CUT["text"]),
+        ("The Fox", CUT["text"], A["text"]),
     ]
+    assert [(pair["chosen_ended"], pair["rejected_ended"]) for pair in pairs] == [(True, False), (False, True)]
+    assert all(pair["reliability"] == pytest.approx(0.5) for pair in pairs)  # ann contradicts herself
     assert pairs == list(preferences(ledger))
     votes = pq.read_table(tmp_path / "out" / "votes.parquet").to_pylist()
     assert json.loads(votes[0]["left"]) == json.loads(json.dumps(A)) and json.loads(votes[0]["tags"]) == ["creative"]

@@ -7,7 +7,7 @@ from storygen.config import MODIFIERS, STRATEGIES, GenerationConfig
 from storygen.errors import StorygenError
 from storygen.ui.drafts import draft_cards, status_html
 from storygen.ui.markdown import plain
-from storygen.ui.settings import PRESETS, TUNABLE, config_of, values_of
+from storygen.ui.settings import PRESETS, TUNABLE, config_of, offered, values_of
 from storygen.ui.stream import paced
 from storygen.ui.texts import TEXTS
 from storygen.ui.write import write_story
@@ -77,3 +77,10 @@ def test_what_is_told_below_a_story_is_text(model_folders):
     assert "<b>" not in page and "<i>" not in page
     assert "&lt;b&gt;Once" in page and "title=%3Ci%3E" in page
     assert status_html("<b>") == "<p>&lt;b&gt;</p>"
+
+
+def test_best_of_n_is_offered_only_where_it_can_be_had(model_folders, tmp_path):
+    """Without a reward model every use of it would be refused."""
+    rich, poor = storygen.load(model_folders / "lstm"), storygen.load("checkpoints/char-lstm")
+    assert offered([poor, rich]) == list(STRATEGIES)
+    assert offered([poor]) == [name for name in STRATEGIES if name != "best_of_n"]

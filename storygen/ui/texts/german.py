@@ -15,6 +15,8 @@ TEXTS = {
     "help.num_groups": "Verschiedene Strahlen: sie suchen in so vielen Gruppen, jede fern von denen vor ihr.",
     "help.diversity_penalty": "Verschiedene Strahlen: Abzug von der Log-Wahrscheinlichkeit eines Tokens für jeden "
     "Strahl früherer Gruppen, der es eben genommen hat.",
+    "help.num_stories": "Beste von n: so viele Geschichten werden gezogen, und die, die dem Belohnungsmodell am besten "
+    "gefällt, bleibt.",
     "help.repetition_penalty": "Log-Wahrscheinlichkeiten schon geschriebener Wörter werden damit malgenommen: über 1 "
     "macht sie seltener.",
     "help.no_repeat_ngram": "Keine Folge von so vielen Token wird zweimal geschrieben; 0 erlaubt es.",
@@ -68,6 +70,8 @@ TEXTS = {
     "vorsichtig.",
     "strategy.diverse_beam": "Verschiedene Strahlen",
     "strategy.diverse_beam.says": "Strahlsuche in Gruppen, die einander die Wörter lassen.",
+    "strategy.best_of_n": "Beste von n",
+    "strategy.best_of_n.says": "Zieht mehrere Geschichten; ein Modell vom Geschmack der Leser wählt eine davon.",
     "label.temperature": "Temperatur",
     "label.top_k": "Top-k: Token, die bleiben",
     "label.top_p": "Top-p: Wahrscheinlichkeit, die bleibt",
@@ -75,6 +79,7 @@ TEXTS = {
     "label.typical_p": "Typisch: Wahrscheinlichkeit, die bleibt",
     "label.num_beams": "Strahlen",
     "label.num_groups": "Gruppen von Strahlen",
+    "label.num_stories": "Geschichten zur Auswahl",
     "label.length_penalty": "Gewicht der Länge",
     "label.early_stopping": "Frühes Ende",
     "label.diversity_penalty": "Abzug für Gleiches",
@@ -88,8 +93,8 @@ TEXTS = {
     "settings.modifiers": "Wiederholung und Ende",
     "settings.one_to_a_line": "einer je Zeile",
     "write.opening": "Erste Zeile",
-    "write.go": "Geschichte schreiben",
-    "write.surprise": "Überrasch mich",
+    "write.go": "Schreiben",
+    "write.surprise": "Überraschung",
     "write.story": "Geschichte",
     "write.empty": "Gib einen Titel oder eine erste Zeile auf Englisch, oder gar nichts, und drücke auf Schreiben.",
     "write.stop": "Halt",
