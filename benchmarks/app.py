@@ -36,6 +36,7 @@ def visit(browser: Browser, url: str) -> dict[str, float]:
     """The seconds of one visit."""
     seconds = {}
     page = browser.new_page()
+    page.set_default_timeout(120_000)
     with _timed(seconds, USABLE):
         page.goto(url)
         page.locator("#write").wait_for()

@@ -17,6 +17,7 @@ from typing import Any
 from storygen.artifact import CARD, TRAINING, WEIGHTS, hashes, locate, read_training
 from storygen.config import read_json, write_json
 from storygen.errors import StorygenError
+from storygen.evaluation.baselines import COMPRESSORS
 from storygen.evaluation.bootstrap import REPLICATES, difference, interval
 from storygen.evaluation.likelihood import Likelihood, LikelihoodConfig
 from storygen.evaluation.tables import fill
@@ -91,12 +92,14 @@ def baselines_section(
     for baseline, text, value in found:
         texts.setdefault(baseline, {})[text] = round(value, 4)
     size = sum(len(text.encode(errors="replace")) for text in training)
-    method = (
-        f"Baselines have seen {size / 1e6:.1f} MB of training text ({', '.join(files)}). xz -9e and zstd --ultra -22: "
-        "what the text adds to the compressed training text when it follows it. n-grams: interpolated modified "
-        f"Kneser-Ney over the tokens of {tokenizer}, counted in the training text, end tokens included."
+    told = [f"Baselines have seen {size / 1e6:.1f} MB of training text ({', '.join(files)})."]
+    if set(texts) & set(COMPRESSORS):
+        told.append("xz -9e and zstd --ultra -22: what the text adds to the compressed training text when it follows.")
+    told.append(
+        f"n-grams: interpolated modified Kneser-Ney over the tokens of {tokenizer}, counted in the training text, end "
+        "tokens included."
     )
-    return {"method": method, "texts": texts}
+    return {"method": " ".join(told), "texts": texts}
 
 
 def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
