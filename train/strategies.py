@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from storygen.arena.contestants import describe_decoding
 from storygen.cli import Parser, run
-from storygen.config import STRATEGIES, GenerationConfig, read_json, unknown_name, write_json
+from storygen.config import GenerationConfig, read_json, unknown_name, write_json
 from storygen.data.files import find_files, read_file
 from storygen.data.sources import builtin_tales
 from storygen.data.story import ReadReport, Story
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", nargs="+", required=True, help="model folders or Hub repositories")
     parser.add_argument("--text", nargs="+", default=[], help="held-out story files; default: the built-in tales.valid")
     parser.add_argument("--train", nargs="+", default=[], help="the training text; default: the built-in tales")
-    parser.add_argument("--strategy", nargs="+", default=list(STRATEGIES), help="only these; default: all")
+    parser.add_argument("--strategy", nargs="+", default=[], help="only these; default: all but best_of_n")
     parser.add_argument("--stories", type=int, default=50, help="how many to go on with (default: 50)")
     parser.add_argument("--opening", type=int, default=OPENING_WORDS, metavar="WORDS", help="default: 30")
     parser.add_argument("--tokens", type=int, default=200, help="most that the model writes of each (default: 200)")
@@ -62,10 +62,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--cache", type=Path, default=Path("runs/evaluation"), help="default: runs/evaluation")
     arguments = parser.parse_args(argv)
+    known = list(dict.fromkeys(config.strategy for config in GRID))
     for name in arguments.strategy:
-        if name not in STRATEGIES:
-            raise unknown_name("strategy", name, STRATEGIES)
-    grid = [each.replace(max_new_tokens=arguments.tokens) for each in GRID if each.strategy in arguments.strategy]
+        if name not in known:
+            raise unknown_name("strategy", name, known)
+    asked = arguments.strategy or known
+    grid = [each.replace(max_new_tokens=arguments.tokens) for each in GRID if each.strategy in asked]
     held_out = read_stories(find_files(arguments.text) if arguments.text else builtin_tales()[1])
     stories = hold_out([story.text for story in held_out], arguments.stories, arguments.opening)
     if arguments.fill and not arguments.fill.is_file():

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from storygen import __version__
-from storygen.config import GenerationConfig
+from storygen.config import MODIFIERS, GenerationConfig
 from storygen.errors import StorygenError
 from storygen.evaluation.stories import nats_of, write_all
 from storygen.folders import locked
@@ -98,8 +98,8 @@ def by_model(
     """How the model goes on, in order; the seed is the number of the story.
 
     With a cache folder each continuation is kept as soon as it is there, under a name made of all that decides it: the
-    weights, the tokenizer, the settings and this package's version. What is kept is not written again, so that an
-    interrupted run goes on, and one with more stories adds to it.
+    weights, the tokenizer, the settings that the strategy uses and this package's version. What is kept is not written
+    again, so that an interrupted run goes on, and one with more stories adds to it.
     """
     asked = {
         digest(story.opening, number): (story.opening, "", config.replace(seed=number))
@@ -108,7 +108,8 @@ def by_model(
     if cache is None:
         yield from map(_continuation, write_all(writer, asked.values()))
         return
-    folder = cache / digest(fingerprint(writer), config.replace(seed=None).to_json(), __version__)
+    settings = {name: getattr(config, name) for name in ("strategy", *config.settings, *MODIFIERS, "max_new_tokens")}
+    folder = cache / digest(fingerprint(writer), json.dumps(settings), __version__)
     with locked(folder):
         kept = Kept(folder / "continuations.jsonl")
         written = write_all(writer, [each for key, each in asked.items() if key not in kept])

@@ -40,7 +40,7 @@ GRID = tuple(
         {"strategy": "typical", "typical_p": 0.95},
     )
 )
-"""Every strategy with a few settings; temperature is 1 where it is not told."""
+"""Every strategy with a few settings, but for best of n, which needs a reward model; temperature is 1 if not told."""
 
 
 @dataclass(frozen=True)

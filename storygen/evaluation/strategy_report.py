@@ -166,8 +166,9 @@ def draw(record: dict[str, Any], path: Path, plot: Plot) -> None:
 def _method(record: dict[str, Any]) -> Iterator[str]:
     training = record["training"]
     yield (
-        f"{record['stories']} held-out stories, cut after {record['opening_words']} words. The model goes on for at "
-        f"most {record['max_new_tokens']} tokens, with seeds from 0; people's continuations are cut at the same limit. "
+        f"{record['stories']} held-out stories, cut after {record['opening_words']} words. The model, at revision "
+        f"{record['revision']}, goes on for at most {record['max_new_tokens']} tokens, with seeds from 0; people's "
+        "continuations are cut at the same limit. "
         f"Distinct and Zipf are over the first {COUNTED_WORDS:,} words. BLEU is `{record['bleu_signature']}`. Unseen "
         f"words and 8-word runs are looked up in an index of {training['stories']:,} training stories "
         f"({training['characters'] / 1e6:.1f} million characters) that takes {training['false_positives']:.3%} of "

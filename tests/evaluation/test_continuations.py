@@ -125,6 +125,7 @@ def test_nothing_is_written_twice(writer, stories, tmp_path, monkeypatch):
     assert texts(by_model(writer, stories[:2], CONFIG, tmp_path)) == fresh[:2]
     assert texts(by_model(writer, stories, CONFIG, tmp_path)) == fresh
     assert texts(by_model(writer, stories, CONFIG, tmp_path)) == fresh
+    assert texts(by_model(writer, stories, CONFIG.replace(num_beams=2), tmp_path)) == fresh  # of no use to top-p
     assert len(asked) == len(stories)
 
 

@@ -62,6 +62,7 @@ def test_a_report_of_two_models(model_folders, text, tmp_path, capsys):
         (["--tokens", "0"], "max_new_tokens is 0; it must be"),
         (["--fill", "nowhere.md"], r"--fill nowhere\.md is not a file"),
         (["--strategy", "nucleus"], "unknown strategy 'nucleus'"),
+        (["--strategy", "best_of_n"], "unknown strategy 'best_of_n'; known: greedy, beam"),
         (["--train", "nowhere.txt"], r"nowhere\.txt does not exist"),
     ],
 )
