@@ -7,9 +7,7 @@ text before the text, and Kneser-Ney smoothed n-grams over the tokens of a model
 import itertools
 import lzma
 import math
-import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Protocol
 
 from storygen.errors import StorygenError
 from storygen.evaluation.ngrams import KneserNey
@@ -24,62 +22,36 @@ def as_bytes(texts: Iterable[str]) -> bytes:
     return b"".join(well_formed(text).encode() + BETWEEN for text in texts)
 
 
-class Compressor(Protocol):
-    """What takes bytes little by little, and at some time gives out what is left of them."""
+def xz(training: bytes, texts: Iterable[bytes]) -> Iterator[int]:
+    """Bits that each text adds to the training text compressed by `xz -9e`, whose dictionary reaches back over both.
 
-    def compress(self, data: bytes) -> bytes:
-        """What can be given out by now."""
-
-    def flush(self) -> bytes:
-        """The rest."""
-
-
-def xz(size: int) -> Compressor:
-    """LZMA2 at its highest level (`xz -9e`), which looks back over all of `size` bytes."""
-    reach = min(max(size, 4096), 1_536 << 20)
-    filters = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": reach}]
-    return lzma.LZMACompressor(lzma.FORMAT_RAW, filters=filters)
-
-
-def zstd(size: int) -> Compressor:
-    """`zstd --ultra -22`, which looks back over all of `size` bytes, or 2 GB."""
-    import zstandard
-
-    parameters = zstandard.ZstdCompressionParameters.from_level(22, window_log=min(31, max(20, size.bit_length())))
-    return zstandard.ZstdCompressor(compression_params=parameters).compressobj()
-
-
-COMPRESSORS: dict[str, Callable[[int], Compressor]] = {"xz": xz, "zstd": zstd}
-
-
-def extra_bits(make: Callable[[int], Compressor], training: bytes, texts: Sequence[bytes]) -> Iterator[int]:
-    """Bits that each text adds to the compressed training text when it follows it.
-
-    The training text is compressed once, which takes minutes for 80 MB. As no compressor can be copied, the process is:
-    it forks, and each child goes on with one text.
+    LZMA takes no dictionary from elsewhere: the training text is compressed again with each text, 80 MB in minutes.
     """
-    compressor = make(len(training) + max(map(len, texts)))
-    compressor.compress(training)
-    alone = _left(compressor, b"")
+
+    def compressed(data: bytes) -> int:
+        size = min(max(len(data), 4096), 1_536 << 20)
+        filters = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": size}]
+        return len(lzma.compress(data, lzma.FORMAT_RAW, filters=filters))
+
+    alone = compressed(training)
     for text in texts:
-        yield 8 * (_left(compressor, text) - alone)
+        yield 8 * (compressed(training + text) - alone)
 
 
-def _left(compressor: Compressor, text: bytes) -> int:
-    """How many bytes come out yet if this text follows and nothing more; the compressor stays as it is."""
-    if "fork" not in multiprocessing.get_all_start_methods():
-        raise StorygenError("compressors as a baseline need an operating system that can fork: Linux or macOS")
-    fork = multiprocessing.get_context("fork")
-    receiver, sender = fork.Pipe(duplex=False)
-    child = fork.Process(target=lambda: sender.send(len(compressor.compress(text)) + len(compressor.flush())))
-    child.start()
-    sender.close()
-    try:
-        return receiver.recv()
-    except EOFError:
-        raise StorygenError("a compressor was ended before it was done: is there too little memory?") from None
-    finally:
-        child.join()
+def zstd(training: bytes, texts: Iterable[bytes]) -> Iterator[int]:
+    """Bits of each text by `zstd --ultra -22` with the training text as its dictionary (2 GB of it at most)."""
+    import zstandard  # training and evaluation have it, the app does not
+
+    window = min(31, max(24, (2 * len(training)).bit_length()))
+    settings = zstandard.ZstdCompressionParameters.from_level(22, window_log=window)
+    dictionary = zstandard.ZstdCompressionDict(training, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+    dictionary.precompute_compress(compression_params=settings)
+    compressor = zstandard.ZstdCompressor(dict_data=dictionary)
+    for text in texts:
+        yield 8 * len(compressor.compress(text))
+
+
+COMPRESSORS: dict[str, Callable[[bytes, Iterable[bytes]], Iterator[int]]] = {"xz": xz, "zstd": zstd}
 
 
 def count_ngrams(tokenizer: Tokenizer, texts: Iterable[str]) -> KneserNey:
@@ -110,10 +82,8 @@ def measure_baselines(
         raise StorygenError("there is no training text for the baselines; name story files with --train")
     before = as_bytes(training)
     size = {name: sum(len(well_formed(text).encode()) for text in stories) for name, stories in texts.items()}
-    for baseline, make in COMPRESSORS.items():
-        for name, bits in zip(
-            texts, extra_bits(make, before, [as_bytes(each) for each in texts.values()]), strict=True
-        ):
+    for baseline, compress in COMPRESSORS.items():
+        for name, bits in zip(texts, compress(before, map(as_bytes, texts.values())), strict=True):
             yield baseline, name, bits / size[name]
     model = count_ngrams(tokenizer, training)
     for name, stories in texts.items():

@@ -94,7 +94,9 @@ def baselines_section(
     size = sum(len(text.encode(errors="replace")) for text in training)
     told = [f"Baselines have seen {size / 1e6:.1f} MB of training text ({', '.join(files)})."]
     if set(texts) & set(COMPRESSORS):
-        told.append("xz -9e and zstd --ultra -22: what the text adds to the compressed training text when it follows.")
+        told.append(
+            "xz -9e: what the text adds to the compressed training text; zstd --ultra -22: with it as dictionary."
+        )
     told.append(
         f"n-grams: interpolated modified Kneser-Ney over the tokens of {tokenizer}, counted in the training text, end "
         "tokens included."

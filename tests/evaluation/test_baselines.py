@@ -4,38 +4,18 @@ import random
 import pytest
 
 from storygen.errors import StorygenError
-from storygen.evaluation.baselines import (
-    COMPRESSORS,
-    as_bytes,
-    count_ngrams,
-    extra_bits,
-    measure_baselines,
-    ngram_bits,
-    xz,
-)
+from storygen.evaluation.baselines import COMPRESSORS, as_bytes, count_ngrams, measure_baselines, ngram_bits
 
 
 @pytest.mark.parametrize("name", COMPRESSORS)
 def test_what_the_training_text_has_costs_almost_nothing(name):
-    """The training text must be in reach of the compressor: else the baseline is weak and models look good."""
+    """All of the training text must be in reach of the compressor: else the baseline is weak and models look good."""
     draw = random.Random(0)
     training, new = draw.randbytes(300_000), draw.randbytes(20_000)
-    known = training[:20_000]
-    bits = list(extra_bits(COMPRESSORS[name], training, [known, new]))
-    assert bits[0] < 0.05 * 8 * len(known)  # LZMA copies at most 273 bytes at a time
+    start, end = training[:20_000], training[-20_000:]
+    bits = list(COMPRESSORS[name](training, [start, new, end]))
+    assert max(bits[0], bits[2]) < 0.05 * 8 * len(start)  # LZMA copies at most 273 bytes at a time
     assert bits[1] > 0.98 * 8 * len(new)
-
-
-def test_a_text_costs_what_compressing_both_together_costs():
-    """The children must go on from the same state, and leave it as it is for the next."""
-    training, texts = as_bytes(["Once upon a time there was a fox. " * 50]), [b"Once upon a bear.", b"", b"A fox!"]
-
-    def whole(data):
-        compressor = xz(10_000)
-        return len(compressor.compress(data)) + len(compressor.flush())
-
-    expected = [8 * (whole(training + text) - whole(training)) for text in texts]
-    assert list(extra_bits(lambda size: xz(10_000), training, texts)) == expected
 
 
 def test_texts_are_bytes_with_a_mark_between():
