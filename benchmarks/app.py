@@ -1,56 +1,114 @@
-"""How long a visitor waits: from `python app.py` to the first served page, and from the click to the first word.
+"""How long a visitor waits: for the app to start, for the page, for its reactions, and for the first word of a story.
 
     python -m benchmarks.app
 
-Medians of several runs with the bundled checkpoints; the clicks are made in headless Chromium on the same machine.
+Medians of several visits with the bundled checkpoints, by headless Chromium on the same machine: alone, and while ten
+others have stories written. The ten are clients of the page's API, which get the same updates through the same queue
+as a browser; ten more browsers would measure themselves.
 """
 
+import contextlib
 import shutil
 import statistics
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from gradio_client import Client
+from playwright.sync_api import Browser, sync_playwright
 
 from storygen.app_process import running_app
 
-ROOT, REPEATS = Path(__file__).parents[1], 5
+ROOT, REPEATS, OTHERS = Path(__file__).parents[1], 5, 10
 MODELS = {"STORYGEN_MODELS": ""}
 """The bundled ones."""
-FIRST_WORD = "() => document.querySelector('#story textarea').value.length > 0"
+OPENING = "Once upon a time"
+HAS_A_WORD = f"() => /^{OPENING}\\W+\\w/.test(document.querySelector('#story textarea').value)"
+USABLE, REACTION, FIRST_WORD = (
+    "from opening the page to a usable one",
+    "from choosing a strategy to its explanation and sliders",
+    "from the click to the first word on the screen",
+)
+
+
+def visit(browser: Browser, url: str) -> dict[str, float]:
+    """The seconds of one visit."""
+    seconds = {}
+    page = browser.new_page()
+    page.set_default_timeout(120_000)
+    with _timed(seconds, USABLE):
+        page.goto(url)
+        page.locator("#write").wait_for()
+    page.locator("#strategy input").click()
+    option = page.get_by_role("option", name="Top-k", exact=True)
+    with _timed(seconds, REACTION):
+        option.click()
+        page.locator("#top-k").wait_for()
+    page.locator("#opening textarea").fill(OPENING)
+    with _timed(seconds, FIRST_WORD):
+        page.locator("#write").click()
+        page.wait_for_function(HAS_A_WORD)
+    page.close()
+    return seconds
+
+
+@contextlib.contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - began
+
+
+@contextlib.contextmanager
+def others(url: str, count: int) -> Iterator[None]:
+    """So many others who read one story after another while the block lasts; it begins when all read."""
+    is_over, reading = threading.Event(), threading.Barrier(count + 1)
+
+    def read() -> None:
+        client = Client(url, verbose=False)
+        has_begun = False
+        while not is_over.is_set():
+            story = client.submit(opening=OPENING, max_new_tokens=400, api_name="/generate_story")
+            for _ in story:
+                if not has_begun:
+                    reading.wait()
+                    has_begun = True
+                if is_over.is_set():
+                    story.cancel()
+                    break
+
+    threads = [threading.Thread(target=read) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    reading.wait()
+    try:
+        yield
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join()
 
 
 def main() -> None:
     """Prints the medians."""
-    starts, usable, words = [], [], []
+    starts = []
     for _ in range(REPEATS):
         with running_app(ROOT, MODELS) as app:
             starts.append(app.seconds)
     with running_app(ROOT, MODELS) as app, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"),
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        for _ in range(REPEATS):
-            page = browser.new_page()
-            began = time.perf_counter()
-            page.goto(app.url)
-            page.locator("#write").wait_for()
-            usable.append(time.perf_counter() - began)
-            page.locator("#opening textarea").fill("Once upon a time")
-            page.evaluate("document.querySelector('#story textarea').value = ''")
-            began = time.perf_counter()
-            page.locator("#write").click()
-            page.wait_for_function(FIRST_WORD)
-            words.append(time.perf_counter() - began)
-            page.close()
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
+        visit(browser, app.url)  # the first one of all waits for what is made once
+        alone = [visit(browser, app.url) for _ in range(REPEATS)]
+        with others(app.url, OTHERS):
+            beside = [visit(browser, app.url) for _ in range(REPEATS)]
         browser.close()
-    for name, times in (
-        ("from `python app.py` to the first served page", starts),
-        ("from opening the page to a usable one", usable),
-        ("from the click to the first word on the screen", words),
-    ):
-        print(f"| {name} | {statistics.median(times):.2f} s |")
+    print(f"| | alone | beside {OTHERS} others |\n|---|---|---|")
+    print(f"| from `python app.py` to the first served page | {statistics.median(starts):.2f} s | |")
+    for name in (USABLE, REACTION, FIRST_WORD):
+        medians = (statistics.median(seconds[name] for seconds in visits) for visits in (alone, beside))
+        print(f"| {name} | {' | '.join(f'{median:.2f} s' for median in medians)} |")
 
 
 if __name__ == "__main__":

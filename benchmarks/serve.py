@@ -114,8 +114,8 @@ async def measure(port: int, clients: list[Client], minutes: float, tokens: int)
     return memory, statistics.median(alone.first_word), time.monotonic() - started
 
 
-def report(clients: list[Client], memory: list[float], alone: float, seconds: float) -> None:
-    """Prints the figures."""
+def report(clients: list[Client], memory: list[float], alone: float, seconds: float) -> bool:
+    """Prints the figures; whether they are what is asked of the server."""
     waits = sorted(wait for client in clients for wait in client.first_word)
     tokens = [client.tokens for client in clients]
     errors = [error for client in clients for error in client.errors]
@@ -140,6 +140,7 @@ def report(clients: list[Client], memory: list[float], alone: float, seconds: fl
         print(f"| {name} | {value} |")
     for error in sorted(set(errors))[:5]:
         print(f"error: {error}")
+    return not errors and after <= 1.05 * before and fair <= 1.5 * min(tokens) and max(tokens) <= 1.5 * fair
 
 
 def main() -> None:
@@ -166,7 +167,8 @@ def main() -> None:
         finally:
             process.terminate()
             process.wait()
-    report(clients, memory, alone, seconds)
+    if not report(clients, memory, alone, seconds):
+        sys.exit("that is not what is asked of it")
 
 
 if __name__ == "__main__":

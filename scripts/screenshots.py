@@ -1,4 +1,4 @@
-"""Pictures of every tab, on a laptop and on a phone, for the README: `python scripts/screenshots.py`.
+"""Pictures of every tab, on a laptop and on a phone, for the README: `python -m scripts.screenshots`.
 
 Starts the app with the bundled models and simulated votes, drives it with Chromium, and writes PNGs to docs/images.
 """
@@ -33,7 +33,7 @@ def write(page: Page) -> None:
 
 def compare(page: Page) -> None:
     """Two stories waiting for a verdict."""
-    open_tab(page, "Compare")
+    page.get_by_role("tab", name="Compare").click()
     page.locator("#round").click()
     page.wait_for_function("!document.querySelector('#verdict-left').disabled")
 
@@ -45,43 +45,39 @@ def reveal(page: Page) -> None:
     page.locator("#left-reveal strong").wait_for()
 
 
-def open_tab(page: Page, name: str) -> None:
-    """Opens a tab; on a narrow screen the last ones are in a menu."""
-    tab = page.get_by_role("tab", name=name)
-    if tab.count():
-        tab.click()
-    else:
-        page.get_by_role("button", name="More tabs").click()
-        page.locator(".overflow-dropdown").get_by_role("button", name=name).click()
-
-
 def why(page: Page) -> None:
     """A word of a story, explained."""
     write(page)
-    open_tab(page, "Why this word")
+    page.get_by_role("tab", name="Why this word").click()
     page.locator(".why-story button").nth(12).click()
 
 
 def how(page: Page) -> None:
     """A sentence on its way to the next word."""
-    open_tab(page, "How it works")
+    page.get_by_role("tab", name="How it works").click()
     page.locator("#how-choice tr").first.wait_for()
 
 
 def leaderboard(page: Page) -> None:
     """The table."""
-    open_tab(page, "Leaderboard")
+    page.get_by_role("tab", name="Leaderboard").click()
     page.locator("#board table").wait_for()
     page.get_by_role("button", name="Plots").click()
 
 
+def start(page: Page) -> None:
+    """The first look."""
+
+
 STATES: dict[str, Callable[[Page], None]] = {
+    "start": start,
     "write": write,
     "why": why,
     "how": how,
     "leaderboard": leaderboard,  # before there is a vote that is not simulated
     "compare": compare,
     "reveal": reveal,
+    "german-dark": write,
 }
 """Name of a picture, and what leads to it."""
 
@@ -101,10 +97,11 @@ def main() -> None:
 
 def take(browser: Browser, url: str, lead: Callable[[Page], None], width: int, height: int, path: Path) -> None:
     """One picture of what `lead` leads to."""
-    page = browser.new_page(viewport={"width": width, "height": height})
+    locale, theme = ("de-DE", "dark") if "german-dark" in path.name else ("en-US", "light")
+    page = browser.new_page(viewport={"width": width, "height": height}, locale=locale)
     page.set_default_timeout(60_000)
-    page.goto(f"{url}/?__theme=light")
-    page.get_by_role("button", name="Write a story").wait_for()
+    page.goto(f"{url}/?__theme={theme}")
+    page.locator("#write").wait_for()
     lead(page)
     page.wait_for_timeout(900)  # for what fades in
     shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")

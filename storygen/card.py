@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from storygen.errors import StorygenError
+from storygen.evaluation.tables import card as measured
 from storygen.tuning.lineage import LINEAGE, told
 
 CARD = """\
@@ -12,12 +13,14 @@ license: apache-2.0
 language: en
 library_name: storygen
 pipeline_tag: text-generation
-tags: [from-scratch, stories, {architecture}]
+tags: [storygen, from-scratch, stories, {architecture}]
 ---
 
 # {name}
 
 {what} It was written and trained from scratch by the storygen project; no pretrained weights went into it.
+
+In a copy of the storygen project, with its `requirements.txt` installed:
 
     import storygen
     writer = storygen.load("{name}")  # the path of this folder
@@ -41,7 +44,9 @@ them, if any, is drawn at random. The recipe is in `training.json`.
 
 ## Measured
 
+<!-- evaluation: card -->
 {metrics}
+<!-- /evaluation -->
 
 ## Samples
 
@@ -52,14 +57,6 @@ Unedited, with the settings that repeat them.
 
 LOADING = re.compile(r"storygen\.load\(.*")
 """The line of the card that says how the model is loaded."""
-STORIES = {
-    "ended": "the story ends by itself before the limit",
-    "repetition": "runs of four words that the story repeats",
-    "asked_words": "content words of the prompt that are in the story",
-    "asked_words_by_chance": "... in the story for another prompt",
-    "true_prompt_wins": "a held-out text is likeliest after its own prompt, among ten",
-}
-"""Figures of `storygen.evaluation.stories` in words."""
 
 
 def build_card(name: str, training: dict[str, Any], corpus: str, samples: list[dict[str, Any]]) -> str:
@@ -76,7 +73,7 @@ def build_card(name: str, training: dict[str, Any], corpus: str, samples: list[d
 def card_for_hub(card: str, repo: str, tag: str | None) -> str:
     """A folder's card for a Hub repository, from which the model is loaded by name, and by tag if it has one."""
     pin = f', revision="{tag}")' if tag else ')  # revision="..." pins a commit'
-    return LOADING.sub(f'storygen.load("{repo}"{pin}', card, count=1)
+    return LOADING.sub(lambda _: f'storygen.load("{repo}"{pin}', card, count=1)
 
 
 def _card(name: str, training: dict[str, Any], corpus: str, samples: list[dict[str, Any]]) -> str:
@@ -95,7 +92,7 @@ def _card(name: str, training: dict[str, Any], corpus: str, samples: list[dict[s
             f"{tokenizer['vocab_size']:,} tokens. {_parent(training)}{training.get('note', '')}"
         ).rstrip(),
         corpus=corpus,
-        metrics=_metrics(training["metrics"]),
+        metrics="\n".join(measured({"models": {name: training["metrics"]["evaluation"]}})),
         samples="\n\n".join(_sample(sample) for sample in samples),
     )
 
@@ -114,16 +111,6 @@ def _parent(training: dict[str, Any]) -> str:
         return "Then: " + " ".join(told(training[LINEAGE])) + " "
     parent = training.get("parent")
     return f"It started from the weights of {parent['name']} at {parent['revision']}. " if parent else ""
-
-
-def _metrics(metrics: dict[str, Any]) -> str:
-    rows = [f"| {name} | {value:.3f} |" for name, value in metrics["bits_per_byte"].items()]
-    lines = ["| text | bits per byte |", "|---|---|", *rows, "", metrics["method"]]
-    if stories := metrics.get("stories"):
-        shares = [f"| {STORIES[key]} | {stories[key]:.0%} |" for key in STORIES if key in stories]
-        head = [f"| {stories['stories']} stories for held-out prompts | |", "|---|---|"]
-        lines += ["", *head, *shares, f"| mean words | {stories['words']:.0f} |", "", metrics["stories_method"]]
-    return "\n".join(lines)
 
 
 def _sample(sample: dict[str, Any]) -> str:

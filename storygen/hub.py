@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 TOKEN = "HF_TOKEN"
 """Environment variable from which the client takes its token, on a Space too."""
+OURS = "training.json"
+"""A repository that has files must have this one, which no other library writes, before they are replaced."""
 REFUSALS = {
     401: f"{TOKEN} holds no token that it knows",
     402: "it asks for a subscription or a payment method first",
@@ -74,8 +76,13 @@ def send_model(folder: Path, repo: str, *, private: bool = False, tag: str | Non
     A folder that the repository holds already makes no new commit.
     """
     api = client()
-    with in_one_line(repo):
+    with in_one_line(repo, tag):
         url = make_repository(api, repo, private=private)
+        there = set(api.list_repo_files(repo)) - {".gitattributes", "README.md"}
+        if there and OURS not in there:
+            raise StorygenError(
+                f"Hub repository {repo!r} holds something else than a storygen model; give another name"
+            )
         tags = {each.name: each.target_commit for each in api.list_repo_refs(repo).tags}
         if tag in tags:
             raise StorygenError(f"Hub repository {repo!r} has a tag {tag!r}, on commit {tags[tag]}; give another one")

@@ -25,6 +25,10 @@ OURS = "storygen"
 """What our server tells as the owner of its models."""
 CONNECT_SECONDS, SILENT_SECONDS = 10.0, 180.0
 """How long a server may take to be reached, and may then say nothing."""
+MAX_LINE = 1_000_000
+"""Bytes of a line, and about the characters of a story, beyond which an answer is none."""
+ENDINGS = ("end", "stop", "length", "context", "exhausted")
+"""What our server tells of how a story ended."""
 KNOWN_ELSEWHERE = ("greedy", "sample", "top_k", "top_p", "top_k_top_p", "min_p")
 """Strategies that other servers have."""
 
@@ -181,7 +185,7 @@ class RemoteWriter:
             finally:
                 reading.cancel()
         if told.finish_reason is None:
-            raise self.backend.failed("broke the story off")
+            raise self._failed("broke the story off")
         if piece := ending.finish(told.finish_reason == "end"):
             pieces.append(piece)
             yield piece
@@ -215,26 +219,35 @@ class RemoteWriter:
                 client.stream("POST", f"{self.backend.url}/completions", json=body) as answer,
             ):
                 if answer.status_code != 200:
-                    raise self._refused(answer.status_code, await answer.aread())
+                    content = b""
+                    async for chunk in answer.aiter_bytes():
+                        content += chunk
+                        if len(content) > MAX_LINE:
+                            break
+                    raise self._refused(answer.status_code, content)
                 async for data in _events(answer.aiter_bytes()):
                     event = json.loads(data)
                     if event.get("error"):
-                        raise self.backend.failed(f"broke the story off: {_message_in(event)}")
+                        raise self._failed(f"broke the story off: {_message_in(event)}")
                     tell(told.take(event))
         except StorygenError as error:
             tell(error)
         except httpx.HTTPError as error:
-            tell(self.backend.failed(f"cannot be reached: {_reason(error)}"))
-        except (ValueError, AttributeError, TypeError):
-            tell(self.backend.failed("answers in a way that is not OpenAI's"))
+            tell(self._failed(f"cannot be reached: {_reason(error)}"))
+        except (ValueError, AttributeError, TypeError, RecursionError):
+            tell(self._failed("answers in a way that is not OpenAI's"))
         finally:
             tell(None)
 
     def _refused(self, status: int, content: bytes) -> StorygenError:
         message = _message(status, content)
         if status in (400, 413, 422):
-            return RefusedError(f"the remote engine at {self.backend.url} refused the request: {message}")
-        return self.backend.failed(f"did not answer: {message}")
+            return RefusedError(f"the engine that runs {self.name} refused the request: {message}")
+        return self._failed(f"did not answer: {message}")
+
+    def _failed(self, what: str) -> UnavailableError:
+        """An error that visitors read: where the engine is, is none of their business."""
+        return UnavailableError(f"the engine that runs {self.name} {what}")
 
 
 class _Told:
@@ -247,23 +260,34 @@ class _Told:
         self.logprobs: list[float] = []
         self.notes: list[str] = []
         self.prompt_tokens = 0
+        self.size = 0
 
     def take(self, event: dict[str, Any]) -> str:
         """The event's text, once the rest is noted."""
-        self.revision = event.get("system_fingerprint") or self.revision
-        self.prompt_tokens = (event.get("usage") or {}).get("prompt_tokens", self.prompt_tokens)
+        self.revision = _checked(event.get("system_fingerprint"), str) or self.revision
+        self.prompt_tokens = _checked((event.get("usage") or {}).get("prompt_tokens"), int) or self.prompt_tokens
         text = ""
         for choice in event.get("choices") or []:
-            text += choice.get("text") or ""
+            text += _checked(choice.get("text"), str) or ""
             logprobs = choice.get("logprobs") or {}
-            self.tokens += logprobs.get("token_ids") or []
-            self.logprobs += logprobs.get("token_logprobs") or []
-            self.notes += choice.get("notes") or []
-            if reason := choice.get("finish_reason"):
+            self.tokens += [_checked(each, int) for each in logprobs.get("token_ids") or []]
+            self.logprobs += [_checked(each, int, float) for each in logprobs.get("token_logprobs") or []]
+            self.notes += [_checked(each, str) for each in choice.get("notes") or []]
+            if reason := _checked(choice.get("finish_reason"), str):
                 is_stopped = isinstance(choice.get("stop_reason"), str)  # vLLM tells the stop text that it met
                 plain = {"stop": "stop" if is_stopped else "end"}.get(reason, "length")
-                self.finish_reason = choice.get("ending") or plain
+                self.finish_reason = choice["ending"] if choice.get("ending") in ENDINGS else plain
+        self.size += len(text) + len(self.tokens)
+        if self.size > MAX_LINE:
+            raise ValueError("it does not end")
         return text
+
+
+def _checked(value: Any, *kinds: type) -> Any:
+    """The value, if it is missing or of one of these kinds."""
+    if value is not None and type(value) not in kinds:
+        raise TypeError(f"{value!r:.40} is no {kinds[0].__name__}")
+    return value
 
 
 @functools.cache
@@ -279,6 +303,8 @@ async def _events(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
     rest = b""
     async for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
+        if len(rest) > MAX_LINE:
+            raise ValueError("a line has no end")
         for line in lines:
             if line.startswith(b"data:"):
                 data = line[len(b"data:") :].decode().strip()

@@ -1,6 +1,7 @@
 """What is exported is loaded by the `transformers` library itself and compared with the model that it came from."""
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from safetensors import safe_open
 import storygen
 from storygen import artifact
 from storygen.errors import StorygenError
+from storygen.evaluation.likelihood import text_likelihood
 from storygen.export import export_transformers, tokenizer_json, transformers_weights
 from storygen.models import build_model
 from storygen.tokenizers import KINDS, CharTokenizer, SubwordTokenizer, train_tokenizer
@@ -119,6 +121,30 @@ def test_a_llama_layout_says_where_the_logits_part(transformers, tokenizer, tmp_
         difference = (theirs(tokens).logits - loaded.model(tokens)[0]).abs().amax(dim=(0, 2))
     assert difference[:WINDOW].max() < 1e-4 < difference[-1]
     assert f"Keep prompt and story together within {WINDOW} tokens" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_their_figure_of_a_text_is_ours(transformers, tokenizer, tales, tmp_path):
+    """By a few lines that share nothing with ours but the exported folder, on stories of several windows."""
+    loaded = exported(tmp_path / "out", tokenizer)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    their_tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    texts, nats = [tales[0], "Short.", tales[1][:200]], 0.0
+    for text in texts:
+        tokens = their_tokenizer(f"<|story|>{text}<|end|>", return_tensors="pt").input_ids
+        scored = 1
+        while scored < tokens.shape[1]:
+            stop = min(scored + WINDOW, tokens.shape[1])
+            piece = tokens[:, max(0, stop - WINDOW - 1) : stop]
+            labels = piece.clone()
+            labels[:, : piece.shape[1] - (stop - scored)] = -100
+            with torch.inference_mode():
+                logits = theirs(piece[:, :-1]).logits
+            nats += torch.nn.functional.cross_entropy(logits[0], labels[0, 1:], reduction="sum").item()
+            scored = stop
+    ours = text_likelihood(loaded.model, tokenizer, texts)
+    assert ours.tokens > 2 * WINDOW
+    assert ours.nats == pytest.approx(nats, rel=1e-5)
+    assert ours.bits_per_byte == pytest.approx(nats / sum(len(text.encode()) for text in texts) / math.log(2))
 
 
 def test_it_loads_as_float32_from_a_float16_file(transformers, tokenizer, tmp_path):

@@ -108,8 +108,8 @@ def test_the_page_of_a_remote_model_has_no_tabs_that_look_into_it(server, tmp_pa
 
     found, _ = load_writers(tmp_path, {"STORYGEN_BACKEND": f"openai:{server.url}/v1"})
     page = build_page(found, open_arena(found, {"STORYGEN_VOTES": str(tmp_path / "votes")}))
-    tabs = [block.label for block in page.blocks.values() if type(block).__name__ == "Tab"]
-    assert tabs == ["Write", "Compare", "Leaderboard"]
+    tabs = [block.id for block in page.blocks.values() if type(block).__name__ == "Tab"]
+    assert tabs == ["write-tab", "compare-tab", "leaderboard-tab"]
 
 
 def test_our_server_may_stand_before_another(remote, writers):  # noqa: F811
@@ -246,6 +246,11 @@ def test_what_an_export_elsewhere_cannot_do_is_refused(settings, message):
         (lambda _, to: to.reply(200, events(b"{")), "answers in a way that is not OpenAI's"),
         (lambda _, to: to.reply(200, events([1])), "answers in a way that is not OpenAI's"),
         (lambda _, to: to.reply(200, events({"choices": [5]})), "answers in a way that is not OpenAI's"),
+        (lambda _, to: to.reply(200, events({"usage": {"prompt_tokens": "many"}})), "not OpenAI's"),
+        (lambda _, to: to.reply(200, events(piece("", logprobs={"token_logprobs": ["x"]}))), "not OpenAI's"),
+        (lambda _, to: to.reply(200, events(piece("", notes=[{}]))), "not OpenAI's"),
+        (lambda _, to: to.reply(200, b"data: " + b"x" * 3_000_000), "not OpenAI's"),
+        (lambda _, to: to.reply(200, events(*[piece("x" * 300_000)] * 4)), "not OpenAI's"),
         (lambda _, to: to.reply(200, b"<html>"), "broke the story off"),
         (lambda _, to: to.reply(503, b'{"error": {"message": "busy"}}'), r"did not answer: busy \(503\)"),
         (lambda _, to: to.reply(500, b"<html>Traceback"), "did not answer: status 500"),
@@ -259,8 +264,8 @@ def test_a_failure_is_one_clear_line(answer, message):
         stream = RemoteWriter(Backend(url), "export", is_ours=False).stream(config=CONFIG)
         with pytest.raises(StorygenError, match=message) as failed:
             list(stream)
-    assert f"the remote engine at {url} " in str(failed.value)
-    assert "\n" not in str(failed.value)
+    assert "the engine that runs export " in str(failed.value)
+    assert "\n" not in str(failed.value) and url not in str(failed.value)
 
 
 def test_what_an_engine_refuses_is_the_client_s_fault_not_the_server_s():

@@ -33,7 +33,8 @@ from storygen.config import GenerationConfig, write_json
 from storygen.data.files import read_file
 from storygen.data.sources import builtin_tales
 from storygen.data.story import ReadReport
-from storygen.evaluation.stories import content_words, repeated_share, words_of
+from storygen.evaluation.diversity import repeated_share
+from storygen.evaluation.stories import content_words, words_of
 from storygen.tuning.lineage import LINEAGE
 from storygen.tuning.preferences import read_preferences
 from storygen.writer import Writer

@@ -1,56 +1,191 @@
 """Measures models on texts: `python -m train.evaluate --model checkpoints/transformer --text tales.valid.jsonl.gz`.
 
-Prints Markdown tables, one column a model: bits per byte of each text (`storygen.evaluation.likelihood`), and with
-`--stories 100` what readers notice of stories that are written for that many held-out prompts
-(`storygen.evaluation.stories`).
+Prints Markdown tables: bits per byte of each text with intervals, with `--compare` whether the differences between
+models are real, and with `--stories 100` what readers notice of stories that are written for that many held-out
+prompts. `--out` keeps all of it as JSON, Markdown and plots, `--write` puts each model's figures into its training.json
+and onto its card, and `--fill` puts the tables where README.md and others have marks for them. docs/evaluation.md says
+what the figures mean. `python -m train.evaluate strategies` compares ways of decoding, and `python -m train.evaluate
+index` makes an index of training text, by which copies of it are found.
 """
 
+import argparse
 import itertools
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
-from storygen.card import STORIES
-from storygen.cli import Parser, run
+from storygen.arena.ledger import read_ledger
+from storygen.cli import Parser, add_settings, run, settings_in
+from storygen.config import write_json
 from storygen.data.files import find_files, read_file
 from storygen.data.sources import builtin_tales
 from storygen.data.story import ReadReport
 from storygen.errors import StorygenError
-from storygen.evaluation.likelihood import Likelihood, text_likelihood
+from storygen.evaluation.baselines import COMPRESSORS, measure_baselines
+from storygen.evaluation.likelihood import Likelihood, LikelihoodConfig, text_likelihood
+from storygen.evaluation.people import people_section
+from storygen.evaluation.plots import draw_plots
+from storygen.evaluation.record import (
+    FILE,
+    REPORT,
+    baselines_section,
+    comparison_section,
+    likelihood_section,
+    merged,
+    model_entry,
+    read_record,
+    write_entry,
+)
 from storygen.evaluation.stories import OTHERS, judge, true_prompt_wins, write_for
+from storygen.evaluation.tables import fill, report
+from storygen.folders import write_whole
 from storygen.writer import Writer, load
+from train import strategies
+
+STORIES_METHOD = (
+    "Stories for the prompts of held-out stories, top-p 0.9 at temperature 0.8, seeds from 0, at most 400 tokens "
+    "(`python -m train.evaluate --stories`)."
+)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The texts of a story file, as they are, read again each time: memory does not grow with the file."""
+
+    file: Path
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[str]:
+        return (story.text for story in read_file(self.file, ReadReport(self.file.name)) if story.text.strip())
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command line."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] in COMMANDS:
+        COMMANDS[argv[0]](argv[1:])
+        return
+    arguments = _parser().parse_args(argv)
+    if arguments.stories < 0:
+        raise StorygenError(f"--stories is {arguments.stories}; it must be 0 or more")
+    models = list(dict.fromkeys([*arguments.model, *(arguments.compare or [])]))
+    if not models and not arguments.record:
+        raise StorygenError("give models to measure with --model, or an earlier record with --record")
+    for page in arguments.fill:
+        if not page.is_file():  # said before hours of measuring
+            raise StorygenError(f"--fill {page} does not exist; give a Markdown file with marks for tables")
+    record = read_record(arguments.record) if arguments.record else {"models": {}}
+    if models:
+        record = merged(record, measure_all(models, arguments))
+    if arguments.votes:
+        record["people"] = people_section(read_ledger(arguments.votes), record)
+    print("\n".join(report(record)))
+    if arguments.out:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        write_json(arguments.out / FILE, record)
+        write_whole(arguments.out / REPORT, "\n".join(report(record)) + "\n")
+        draw_plots(record, arguments.out)
+    if arguments.write is not None:
+        for folder in arguments.write or models:
+            write_entry(Path(folder), record)
+    for page in arguments.fill:
+        write_whole(page, fill(page.read_text(encoding="utf-8"), record))
+
+
+COMMANDS = {"strategies": strategies.main, "index": strategies.make_index}
+
+
+def _parser() -> Parser:
     parser = Parser(prog="python -m train.evaluate", description=__doc__.split(":")[0] + ".")
-    parser.add_argument("--model", nargs="+", required=True, help="model folders or Hub repositories")
+    parser.add_argument("--model", nargs="+", default=[], help="model folders or Hub repositories")
     parser.add_argument("--text", nargs="+", default=[], help="story files; default: the built-in tales.valid")
+    parser.add_argument(
+        "--compare", nargs="*", metavar="MODEL", help="more models; tells of each two whether the difference is real"
+    )
+    parser.add_argument(
+        "--train",
+        nargs="*",
+        metavar="FILE",
+        help="also measure compressors and n-grams that know these story files; default: the built-in tales.train",
+    )
     parser.add_argument(
         "--stories", type=int, default=0, metavar="N", help="also write and judge stories for the first N prompts"
     )
     parser.add_argument(
-        "--prompts", nargs="+", default=[], help="story files with prompts or titles for them; default: as --text"
+        "--prompts", nargs="+", default=[], help="story files with prompts or titles for them; default: tales.valid"
     )
-    arguments = parser.parse_args(argv)
-    if arguments.stories < 0:
-        raise StorygenError(f"--stories is {arguments.stories}; it must be 0 or more")
+    parser.add_argument(
+        "--votes",
+        nargs="+",
+        type=Path,
+        metavar="FOLDER",
+        help="the arena's votes: how far do figures agree with people?",
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help=f"folder for {FILE}, {REPORT} and plots")
+    parser.add_argument(
+        "--write",
+        nargs="*",
+        metavar="FOLDER",
+        help="put the figures into training.json and card of these models; default: those measured",
+    )
+    parser.add_argument(
+        "--fill", nargs="+", type=Path, default=[], metavar="FILE", help="Markdown files whose marked tables to fill in"
+    )
+    parser.add_argument(
+        "--record", type=Path, metavar="FILE", help=f"an earlier {FILE}: what is not measured now is taken from there"
+    )
+    add_settings(parser, LikelihoodConfig)
+    return parser
+
+
+def measure_all(models: Sequence[str], arguments: argparse.Namespace) -> dict[str, Any]:
+    """The record of all that the command line asks for."""
+    config = LikelihoodConfig(**settings_in(arguments, LikelihoodConfig))
     texts = {name: read_texts(file) for name, file in named(text_files(arguments.text)).items()}
-    writers = [load(model) for model in arguments.model]
-    names = [writer.name + ("" if writer.tokenizer.lossless else " (lossy)") for writer in writers]
-    rows = {name: [measure(writer, stories, name) for writer in writers] for name, stories in texts.items()}
-    print("\n".join(table(names, rows)))
-    if any(not writer.tokenizer.lossless for writer in writers):
-        print("lossy: this tokenizer left out what it can't represent, so its figure is too good")
-    if arguments.stories:
-        asked = read_prompts(text_files(arguments.prompts or arguments.text), arguments.stories)
-        columns = [measure_stories(writer, asked) for writer in writers]
-        print()
-        print("\n".join(stories_table([writer.name for writer in writers], columns)))
+    writers = names_of_models([load(model) for model in models], models)
+    for name, writer in writers.items():
+        config.check_fits(writer.model, name)
+    asked = read_prompts(text_files(arguments.prompts), arguments.stories) if arguments.stories else []
+    if len(asked) < arguments.stories:
+        raise StorygenError(f"--stories is {arguments.stories}, but the files have {len(asked)} with a prompt or title")
+    record: dict[str, Any] = {"models": {}}
+    measured = {}
+    for name, writer in writers.items():
+        record["models"][name], measured[name] = measure_model(writer, texts, config, asked)
+    if arguments.compare is not None:
+        record["comparison"] = comparison_section(measured)
+    if arguments.train is not None:
+        files = find_files(arguments.train) if arguments.train else builtin_tales()[0]
+        record["baselines"] = compare_with_counting(files, texts, writers)
+    return record
+
+
+def measure_model(
+    writer: Writer, texts: Mapping[str, Texts], config: LikelihoodConfig, asked: Sequence[tuple[str, str]]
+) -> tuple[dict[str, Any], dict[str, Likelihood]]:
+    """The entry of a model in a record, and its likelihood of each text, story by story."""
+    entry = model_entry(writer.revision, writer.tokenizer)
+    measured = {name: measure(writer, stories, name, config) for name, stories in texts.items()}
+    entry["likelihood"] = likelihood_section(measured, config, writer.tokenizer.lossless)
+    if asked:
+        entry["stories"] = measure_stories(writer, asked)
+    return entry, measured
+
+
+def names_of_models(writers: Sequence[Writer], given: Sequence[str]) -> dict[str, Writer]:
+    """Each writer by its name, or as it was given where two have the same name."""
+    names = Counter(writer.name for writer in writers)
+    return {
+        writer.name if names[writer.name] == 1 else path: writer for writer, path in zip(writers, given, strict=True)
+    }
 
 
 def text_files(given: Sequence[str]) -> list[Path]:
@@ -64,15 +199,15 @@ def named(files: Sequence[Path]) -> dict[str, Path]:
     return {file.name if names[file.name] == 1 else str(file): file for file in files}
 
 
-def read_texts(file: Path) -> list[str]:
-    """The texts of a story file, as they are; lines that can't be used are reported on standard error."""
-    report = ReadReport(file.name)
-    texts = [story.text for story in read_file(file, report) if story.text.strip()]
-    for example in report.examples:
+def read_texts(file: Path) -> Texts:
+    """The texts of a story file; lines that can't be used are reported on standard error."""
+    notes = ReadReport(file.name)
+    count = sum(bool(story.text.strip()) for story in read_file(file, notes))
+    for example in notes.examples:
         print(f"note: {example}", file=sys.stderr)
-    if not texts:
+    if not count:
         raise StorygenError(f"{file} holds no story")
-    return texts
+    return Texts(file, count)
 
 
 def read_prompts(files: Sequence[Path], count: int) -> list[tuple[str, str]]:
@@ -85,7 +220,27 @@ def read_prompts(files: Sequence[Path], count: int) -> list[tuple[str, str]]:
     return pairs
 
 
-def measure_stories(writer: Writer, asked: Sequence[tuple[str, str]]) -> dict[str, float]:
+def measure(writer: Writer, texts: Texts, doing: str, config: LikelihoodConfig | None = None) -> Likelihood:
+    """The likelihood of the texts, with a progress bar."""
+    bar = tqdm(texts, desc=f"{writer.name} on {doing}", unit="story", disable=None, leave=False)
+    try:
+        return text_likelihood(writer.model, writer.tokenizer, bar, config)
+    except StorygenError as error:
+        raise StorygenError(f"{writer.name} on {doing}: {error}") from None
+
+
+def compare_with_counting(
+    files: Sequence[Path], texts: Mapping[str, Texts], writers: Mapping[str, Writer]
+) -> dict[str, Any]:
+    """The section of the baselines; n-grams are of the first tokenizer that loses nothing, if there is one."""
+    name, writer = min(writers.items(), key=lambda item: not item[1].tokenizer.lossless)
+    training = [text for file in files for text in read_texts(file)]
+    found = measure_baselines(training, texts, writer.tokenizer)
+    steps = tqdm(found, "baselines", (len(COMPRESSORS) + 1) * len(texts), unit="text", disable=None, leave=False)
+    return baselines_section(steps, training, [file.name for file in files], name)
+
+
+def measure_stories(writer: Writer, asked: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """What readers notice of a model's stories, and how often it finds a text likeliest after its own prompt."""
     prompts = [prompt for prompt, _ in asked]
     written = tqdm(write_for(writer, prompts), f"{writer.name} writes", len(prompts), unit="story", disable=None)
@@ -94,31 +249,7 @@ def measure_stories(writer: Writer, asked: Sequence[tuple[str, str]]) -> dict[st
         wins = true_prompt_wins(writer.model, writer.tokenizer, asked)
         wins = list(tqdm(wins, f"{writer.name} ranks", len(asked), unit="story", disable=None))
         figures["true_prompt_wins"] = sum(wins) / len(wins)
-    return figures
-
-
-def stories_table(names: Sequence[str], columns: Sequence[dict[str, float]]) -> Iterator[str]:
-    """The lines of a Markdown table of shares."""
-    yield f"| {columns[0]['stories']} stories for held-out prompts | " + " | ".join(names) + " |"
-    yield "|---|" + "---|" * len(names)
-    for key, label in STORIES.items():
-        if key in columns[0]:
-            yield f"| {label} | " + " | ".join(f"{column[key]:.0%}" for column in columns) + " |"
-    yield "| mean words | " + " | ".join(f"{column['words']:.0f}" for column in columns) + " |"
-
-
-def measure(writer: Writer, texts: Sequence[str], doing: str) -> Likelihood:
-    """The likelihood of the texts, with a progress bar."""
-    bar = tqdm(texts, desc=f"{writer.name} on {doing}", unit="story", disable=None, leave=False)
-    return text_likelihood(writer.model, writer.tokenizer, bar)
-
-
-def table(names: Sequence[str], rows: dict[str, list[Likelihood]]) -> Iterator[str]:
-    """The lines of a Markdown table."""
-    yield "| bits per byte | " + " | ".join(names) + " |"
-    yield "|---|" + "---|" * len(names)
-    for name, values in rows.items():
-        yield f"| {name} | " + " | ".join(f"{value.bits_per_byte:.3f}" for value in values) + " |"
+    return {"method": STORIES_METHOD, **{name: round(value, 4) for name, value in figures.items()}}
 
 
 if __name__ == "__main__":

@@ -32,6 +32,8 @@ class Plan:
     hardware: str
     private: bool
     ratings: str | None
+    closed: tuple[str, ...] = ()
+    """Models that not everybody can read."""
     variables: dict[str, str] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict)
 
@@ -97,6 +99,7 @@ def make_plan(arguments: argparse.Namespace, folder: Path) -> Plan:
         arguments.hardware,
         arguments.private,
         arguments.ratings,
+        tuple(model for model in models if model not in public),
         {name: value for name, value in variables.items() if value},
         _given_token(),
     )
@@ -110,9 +113,10 @@ def _given_token() -> dict[str, str]:
     return {hub.TOKEN: token} if token else {}
 
 
-def _pinned(models: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The models as user/name@commit, each of which loads, and those of them that everybody can read."""
-    pinned, public = [], []
+def _pinned(models: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """The models as user/name@commit, each of which loads, and of those that everybody can read their files' names."""
+    pinned: list[str] = []
+    public: dict[str, list[str]] = {}
     for model in models:
         repo, _, revision = model.partition("@")
         if Path(model).exists():
@@ -120,8 +124,9 @@ def _pinned(models: Sequence[str]) -> tuple[list[str], list[str]]:
         commit = artifact.load(repo, revision or None).revision
         pinned.append(f"{repo}@{commit}")
         with hub.in_one_line(repo):
-            if not hub.client().model_info(repo).private:
-                public.append(pinned[-1])
+            found = hub.client().model_info(repo, revision=commit)
+            if not found.private and not found.gated:
+                public[pinned[-1]] = [each.rfilename for each in found.siblings or ()]
     return pinned, public
 
 
@@ -133,10 +138,12 @@ def _show(plan: Plan, repo: str) -> None:
     print(f"{space.REQUIREMENTS}: {'; '.join((plan.folder / space.REQUIREMENTS).read_text().splitlines())}")
     print(f"variables: {', '.join(f'{name}={value}' for name, value in plan.variables.items()) or 'none'}")
     print(f"secrets: {', '.join((SECRET, *plan.secrets))}")
-    if plan.ratings and not plan.secrets:
+    needs = [f"to read {model.partition('@')[0]}" for model in plan.closed]
+    needs += [f"to write ratings to {plan.ratings}"] if plan.ratings else []
+    if needs and not plan.secrets:
         print(
-            f"note: to write ratings, the Space needs a token that may write to {plan.ratings} and nothing else: "
-            f"give it in {TOKEN}, or later on the Space's settings page, as the secret {hub.TOKEN}"
+            f"note: {', and '.join(needs)}, the Space needs a token that may do that and nothing else: give it in "
+            f"{TOKEN}, or later on the Space's settings page, as the secret {hub.TOKEN}"
         )
     if plan.hardware != space.ZERO and "index-url" not in (plan.folder / space.REQUIREMENTS).read_text():
         print("note: without --torch-index the Space installs torch for GPUs, some gigabytes that it has no use for")

@@ -7,7 +7,6 @@ Space of the app.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from storygen.card import build_card
 from storygen.cli import Parser, run
 from storygen.config import GenerationConfig
 from storygen.errors import StorygenError
+from storygen.evaluation.likelihood import LikelihoodConfig
 from storygen.export import FORMATS, GENERATION
 from storygen.folders import output_folder
 from storygen.training.curve import light_curve
@@ -24,21 +24,8 @@ from storygen.training.log import FILE as LOG
 from storygen.training.log import RunLog
 from storygen.writer import Writer
 from train import hub_models, hub_space
-from train.evaluate import measure, measure_stories, named, read_prompts, read_texts, text_files
+from train.evaluate import measure_model, named, read_prompts, read_texts, text_files
 
-METHOD = (
-    "Bits per byte over the UTF-8 bytes of the stories' text: sum over all tokens and end tokens, no prompt, float16 "
-    "weights run in float32, each token scored once in windows of the context length, state reset at each "
-    "window (`python -m train.evaluate`)."
-)
-LOSSY = (
-    " Its tokenizer leaves out what it can't represent, capitals for instance, and the bytes of the original are "
-    "counted: the figure is lower than that of a model which had to tell them."
-)
-STORIES_METHOD = (
-    "Stories for the prompts of the built-in validation tales, top-p 0.9 at temperature 0.8, seeds from 0, at most 400 "
-    "tokens (`python -m train.evaluate --stories`)."
-)
 MAX_WEIGHTS = 16_000_000
 """Bytes of a weights file that may go into this repository."""
 SAMPLES = (("The Fox and the Moon", ""), ("", "Once upon a time"), ("A bear learns to bake bread", ""))
@@ -81,18 +68,11 @@ def publish_checkpoint(arguments: argparse.Namespace) -> None:
     if "recipe" not in loaded.training:
         raise StorygenError(f"{arguments.model} has no training.json of a run; give the best/ folder of one")
     writer = Writer(loaded)
-    files = named(text_files(arguments.text))
-    figures = {name: measure(writer, read_texts(file), name).bits_per_byte for name, file in files.items()}
-    metrics = {
-        "bits_per_byte": {name: round(value, 4) for name, value in figures.items()},
-        "method": METHOD if loaded.tokenizer.lossless else METHOD + LOSSY,
-    }
-    if arguments.stories > 0:
-        asked = measure_stories(writer, read_prompts(text_files([]), arguments.stories))
-        metrics["stories"] = {name: round(value, 4) for name, value in asked.items()}
-        metrics["stories_method"] = STORIES_METHOD
+    texts = {name: read_texts(file) for name, file in named(text_files(arguments.text)).items()}
+    asked = read_prompts(text_files([]), arguments.stories) if arguments.stories > 0 else []
+    evaluation, measured = measure_model(writer, texts, LikelihoodConfig(), asked)
     corpus = {**loaded.training.get("corpus", {}), "about": arguments.corpus}
-    training = {**loaded.training, "corpus": corpus, "metrics": metrics}
+    training = {**loaded.training, "corpus": corpus, "metrics": {"evaluation": evaluation}}
     folder = arguments.model.resolve()
     curve = light_curve(RunLog(folder.parent).read()) if folder.name == artifact.BEST else {}
     if curve:
@@ -106,7 +86,8 @@ def publish_checkpoint(arguments: argparse.Namespace) -> None:
     card = build_card(out.name, training, arguments.corpus, samples)
     artifact.save(out, loaded.model, loaded.tokenizer, {**training, "samples": samples}, card, loaded.reward)
     size = (out / artifact.WEIGHTS).stat().st_size
-    print(json.dumps(metrics["bits_per_byte"], indent=2))
+    for name, each in measured.items():
+        print(f"{name}: {each.bits_per_byte:.4f} bits per byte")
     print(f"written to {arguments.out}; weights are {size / 1e6:.1f} MB")
     if size > MAX_WEIGHTS:
         print(f"note: weights over {MAX_WEIGHTS / 1e6:.0f} MB belong on the Hub, not into a git repository")

@@ -6,7 +6,7 @@ name, and the bundled checkpoints.
 
 import ast
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -104,17 +104,19 @@ def split_readme(text: str) -> tuple[dict[str, Any], str]:
     return values, found[2]
 
 
-def space_readme(text: str, models: Iterable[str], public: Iterable[str], ratings: str | None) -> str:
+def space_readme(text: str, models: Iterable[str], public: Mapping[str, Iterable[str]], ratings: str | None) -> str:
     """The README.md of the Space: the front matter of the project's, with what the Space uses, and a short page.
 
-    Models are user/name@commit; those that are public are fetched while the Space is built.
+    Models are user/name@commit; of those that everybody can read `public` has the names of their files, which are
+    fetched while the Space is built: one that is not there would break that.
     """
     values, _ = split_readme(text)
     models = list(models)
     if models:
         values["models"] = [model.partition("@")[0] for model in models]
     if preload := [
-        f"{repo} {','.join(FILES)} {commit}" for repo, _, commit in (model.partition("@") for model in public)
+        f"{repo} {','.join(name for name in FILES if name in there)} {commit}"
+        for (repo, _, commit), there in ((model.partition("@"), there) for model, there in public.items())
     ]:
         values["preload_from_hub"] = preload
     if ratings:

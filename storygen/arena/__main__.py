@@ -11,11 +11,9 @@ from storygen.arena.audit import audit, repeated_notes, write_rules
 from storygen.arena.board import Board, leaders, make_board
 from storygen.arena.contestants import load_catalogue
 from storygen.arena.export import export_votes
-from storygen.arena.ledger import Ledger
+from storygen.arena.ledger import read_ledger
 from storygen.arena.ranking import Standing
-from storygen.arena.rules import load_rules
 from storygen.arena.simulate import coverage, write_votes
-from storygen.arena.votes import VoteReader
 from storygen.cli import Parser, run
 from storygen.errors import StorygenError
 from storygen.folders import output_folder
@@ -64,19 +62,8 @@ def _parser() -> Parser:
     return parser
 
 
-def _ledger(arguments: argparse.Namespace) -> Ledger:
-    for folder in arguments.folders:
-        if not folder.is_dir():
-            raise StorygenError(f"{folder} is no folder of votes")
-    ledger = Ledger(VoteReader(*arguments.folders), load_rules(arguments.rules))
-    ledger.refresh()
-    if not len(ledger):
-        raise StorygenError(f"no vote in {', '.join(map(str, arguments.folders))}")
-    return ledger
-
-
 def _rank(arguments: argparse.Namespace) -> None:
-    ledger = _ledger(arguments)
+    ledger = read_ledger(arguments.folders, arguments.rules)
     board = make_board(ledger, arguments.by_length)
     for title, ranking in (
         ("contestants", board.contestants), ("models", board.models), ("ways of decoding", board.decodings)
@@ -129,7 +116,7 @@ def _agreement(what: str, share: Share) -> str:
 
 
 def _audit(arguments: argparse.Namespace) -> None:
-    ledger = _ledger(arguments)
+    ledger = read_ledger(arguments.folders, arguments.rules)
     suspects = audit(ledger)
     for suspect in suspects:
         print(f"{suspect.rater}  {suspect.votes} votes  " + "; ".join(suspect.oddities))
@@ -143,7 +130,7 @@ def _audit(arguments: argparse.Namespace) -> None:
 
 def _export(arguments: argparse.Namespace) -> None:
     out = output_folder(arguments.out, arguments.overwrite, ("votes.jsonl",), arguments.folders)
-    counts = export_votes(_ledger(arguments), out)
+    counts = export_votes(read_ledger(arguments.folders, arguments.rules), out)
     print(f"{arguments.out}: " + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
 
 

@@ -3,9 +3,10 @@
 import threading
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from storygen.arena.contestants import SET_BY_BATTLE, describe_decoding
 from storygen.arena.ranking import Ballots
 from storygen.arena.record import MODES, check_stars, check_vote, config_of
-from storygen.arena.rules import Rules
+from storygen.arena.rules import Rules, load_rules
 from storygen.arena.votes import VERDICTS, Place, VoteReader, hash_of
 from storygen.errors import StorygenError
 
@@ -201,6 +202,18 @@ class Ledger:
             columns.insert(2, self.outcomes())
         # There may be new votes since the mask was made.
         return Ballots(names, *(column[: len(counted)][counted] for column in columns))
+
+
+def read_ledger(folders: Sequence[Path], rules: Path | None = None) -> Ledger:
+    """All votes in some folders; StorygenError if there are none."""
+    for folder in folders:
+        if not folder.is_dir():
+            raise StorygenError(f"{folder} is no folder of votes")
+    ledger = Ledger(VoteReader(*folders), load_rules(rules))
+    ledger.refresh()
+    if not len(ledger):
+        raise StorygenError(f"no vote in {', '.join(map(str, folders))}")
+    return ledger
 
 
 REASONS = (

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from storygen.arena.battle import Arena
 from storygen.arena.match import Side
-from storygen.evaluation.stories import content_words, repeated_share, words_of
+from storygen.evaluation.diversity import repeated_share
+from storygen.evaluation.stories import content_words, words_of
 
 NOTE = "simulated"
 """The note of every vote of theirs."""

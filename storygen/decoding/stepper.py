@@ -7,6 +7,8 @@ PyTorch should not compute elsewhere in a process that serves; `single_threaded`
 
 import atexit
 import contextlib
+import contextvars
+import functools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -73,8 +75,8 @@ class Stepper:
         self.changed.notify_all()
 
     def run(self, function: Callable[[], T]) -> T:
-        """Has the thread call a function once, and waits for what it gives."""
-        call = _Call(function)
+        """Has the thread call a function once, in the caller's context, and waits for what it gives."""
+        call = _Call(functools.partial(contextvars.copy_context().run, function))
         with self.changed:
             self.wake(call)
             self.changed.wait_for(lambda: not call.has_work())

@@ -1,7 +1,9 @@
 """What readers notice of a model's stories: whether they end, repeat themselves, and take up what was asked for."""
 
+import itertools
 import random
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +12,7 @@ import torch.nn.functional as F
 
 from storygen.config import GenerationConfig
 from storygen.errors import StorygenError
+from storygen.evaluation.diversity import repeated_share
 from storygen.evaluation.likelihood import rows_to_score
 from storygen.models import LanguageModel
 from storygen.tokenizers import Tokenizer
@@ -17,7 +20,8 @@ from storygen.writer import Result, Writer
 
 ASKING = GenerationConfig(strategy="top_p", temperature=0.8, top_p=0.9, max_new_tokens=400)
 """How stories are written to be judged; the seed is the number of the story."""
-AT_ONCE = 16
+IN_LINE = 32
+"""Stories that are asked for at a time: twice the rows of the engine, so that none waits for the slowest of a batch."""
 OTHERS = 9
 
 _WORD = re.compile(r"[^\W\d_]+")
@@ -59,24 +63,25 @@ def words_of(text: str) -> set[str]:
     return {word.lower().removesuffix("s") for word in _WORD.findall(text)}
 
 
-def repeated_share(text: str, length: int = 4) -> tuple[int, int]:
-    """How many runs of `length` words a text repeats, and how many it has."""
-    words = _WORD.findall(text.lower())
-    runs = [tuple(words[i : i + length]) for i in range(len(words) - length + 1)]
-    return len(runs) - len(set(runs)), len(runs)
+def write_all(writer: Writer, asked: Iterable[tuple[str, str, GenerationConfig]]) -> Iterator[Result]:
+    """A story for each (opening, title, settings), in order; the engine has enough of them for a full batch."""
+    asked, running = iter(asked), deque()
+    try:
+        while True:
+            running.extend(writer.stream(*each) for each in itertools.islice(asked, IN_LINE - len(running)))
+            if not running:
+                return
+            for _ in running[0]:
+                pass
+            yield running.popleft().result
+    finally:
+        for stream in running:
+            stream.close()
 
 
 def write_for(writer: Writer, prompts: Sequence[str], config: GenerationConfig = ASKING) -> Iterator[Result]:
     """A story for each prompt, many at once; the seed is the prompt's number."""
-    for first in range(0, len(prompts), AT_ONCE):
-        streams = [
-            writer.stream(title=prompt, config=config.replace(seed=first + number))
-            for number, prompt in enumerate(prompts[first : first + AT_ONCE])
-        ]
-        for stream in streams:
-            for _ in stream:
-                pass
-            yield stream.result
+    return write_all(writer, (("", prompt, config.replace(seed=number)) for number, prompt in enumerate(prompts)))
 
 
 def judge(prompts: Sequence[str], results: Iterable[Result]) -> StoryFigures:
@@ -100,7 +105,6 @@ def judge(prompts: Sequence[str], results: Iterable[Result]) -> StoryFigures:
     )  # fmt: skip
 
 
-@torch.inference_mode()
 def true_prompt_wins(
     model: LanguageModel, tokenizer: Tokenizer, stories: Sequence[tuple[str, str]], others: int = OTHERS, seed: int = 0
 ) -> Iterator[bool]:
@@ -121,10 +125,16 @@ def true_prompt_wins(
 
 def _nats_of_text(model: LanguageModel, tokenizer: Tokenizer, prompts: Sequence[str], text: str) -> torch.Tensor:
     """Negative log-probability of the text after each of the prompts (prompts,)."""
-    device, context = next(model.parameters()).device, model.config.context_length
+    context = model.config.context_length
     heads = [tokenizer.head(tokenizer.encode(prompt)[: context // 2]) for prompt in prompts]
     body = [*tokenizer.encode(text), tokenizer.end_id][: context - max(map(len, heads))]
-    inputs, targets = rows_to_score([([*head, *body], len(body)) for head in heads])
-    logits, _ = model(inputs.to(device))  # (prompts, width, vocabulary)
-    nats = F.cross_entropy(logits.float().flatten(0, 1), targets.to(device).flatten(), reduction="none")
+    return nats_of(model, [([*head, *body], len(body)) for head in heads])
+
+
+@torch.inference_mode()
+def nats_of(model: LanguageModel, pieces: Sequence[tuple[Sequence[int], int]]) -> torch.Tensor:
+    """Negative log-probability of the last `scored` of each piece's tokens (pieces,); all are read as one batch."""
+    inputs, targets = rows_to_score(pieces)
+    logits, _ = model(inputs.to(next(model.parameters()).device))  # (pieces, width, vocabulary)
+    nats = F.cross_entropy(logits.float().flatten(0, 1), targets.to(logits.device).flatten(), reduction="none")
     return nats.view(targets.shape).double().sum(dim=1).cpu()

@@ -69,16 +69,23 @@ NOTICED = {
 
 def measured(training: Mapping[str, Any]) -> dict[str, str]:
     """What was measured of the model: bits per byte of each text, then what readers notice."""
-    metrics = _mapping(training.get("metrics"))
-    bits, stories = _mapping(metrics.get("bits_per_byte")), _mapping(metrics.get("stories"))
+    evaluation = _evaluation(training)
+    texts, stories = _mapping(_mapping(evaluation.get("likelihood")).get("texts")), _mapping(evaluation.get("stories"))
+    bits = {name: _mapping(figures).get("bits_per_byte") for name, figures in texts.items()}
     rows = {f"bits per byte: {_plain(name)}": f"{value:.3f}" for name, value in bits.items() if _is_number(value)}
     return rows | {words: f"{stories[key]:.0%}" for key, words in NOTICED.items() if _is_number(stories.get(key))}
 
 
 def methods(training: Mapping[str, Any]) -> list[str]:
     """How it was measured, as it is recorded."""
-    metrics = _mapping(training.get("metrics"))
-    return [metrics[name] for name in ("method", "stories_method") if isinstance(metrics.get(name), str)]
+    evaluation = _evaluation(training)
+    told = (_mapping(evaluation.get(name)).get("method") for name in ("likelihood", "stories"))
+    return [method for method in told if isinstance(method, str)]
+
+
+def _evaluation(training: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The model's entry in the record of an evaluation (`storygen.evaluation.record`)."""
+    return _mapping(_mapping(training.get("metrics")).get("evaluation"))
 
 
 def text_read(training: Mapping[str, Any]) -> str:

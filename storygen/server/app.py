@@ -7,6 +7,7 @@ import fastapi_offline
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Mount
@@ -15,7 +16,7 @@ import storygen
 from storygen.config import unknown_name
 from storygen.errors import StorygenError
 from storygen.server.errors import refusal, status_answer
-from storygen.server.guard import Guard
+from storygen.server.guard import API, Guard
 from storygen.server.keys import owner_of, read_keys
 from storygen.server.metrics import Metrics
 from storygen.server.routes import add_completions, add_health, add_models, client_of
@@ -46,6 +47,7 @@ def create_app(writers: Mapping[str, Writer], config: ServerConfig, page: Any = 
     add_models(app, writers, client)
     add_health(app, desk, metrics, client)
     add_error_answers(app)
+    add_other_paths(app)
     if config.cors_origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=config.cors_origins, allow_methods=["GET", "POST"],
@@ -55,6 +57,17 @@ def create_app(writers: Mapping[str, Writer], config: ServerConfig, page: Any = 
     if page is not None:
         mount_page(app, page, keys)
     return app
+
+
+def add_other_paths(app: FastAPI) -> None:
+    """Refuses in OpenAI's shape what else /v1 could have: the page below would answer in its own."""
+    known = {route.path for route in app.routes if isinstance(route, APIRoute)}
+
+    @app.api_route(API + "{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
+    async def refuse_path(request: Request) -> Response:
+        if request.url.path in known:
+            return status_answer(405, f"{request.method} is not what {request.url.path} takes")
+        return status_answer(404, "there is nothing here; /docs has what there is")
 
 
 def add_error_answers(app: FastAPI) -> None:

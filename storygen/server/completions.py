@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -14,13 +15,14 @@ from starlette.types import Receive, Scope, Send
 from storygen.config import MAX_ROW_TOKENS
 from storygen.decoding import Token
 from storygen.errors import StorygenError
-from storygen.server.errors import error_object, kind_of
+from storygen.server.errors import FailedError, error_object, kind_of
 from storygen.server.notes import Notes
 from storygen.server.schema import Asked
 from storygen.server.stories import Order, Stories
 from storygen.tokenizers import SPECIAL_TOKENS, StreamDecoder, Tokenizer
 from storygen.writer import Result, Writer
 
+LOG = logging.getLogger("storygen.server")
 T = TypeVar("T")
 MAX_SEED = 2**31
 FINISH_REASONS = {"length": "length", "context": "length"}
@@ -79,6 +81,11 @@ class Reply:
             notes.failed(error)
             _, kind, code = kind_of(error)
             yield _event(error_object(str(error), kind, code))
+            return
+        except Exception:  # the status has been sent: a client would take the cut for the end
+            LOG.exception("a stream failed")
+            notes.failed(FailedError("internal error"))
+            yield _event(error_object("the server failed at this request", "server_error", "internal_error"))
             return
         if usage:
             yield _event({**self._head, "choices": [], "usage": usage_of(list(results.values()))})

@@ -30,21 +30,25 @@ class Limits:
         self.requests_per_minute, self.rows_per_client, self._clock = requests_per_minute, rows_per_client, clock
         self._clients: OrderedDict[str, _Client] = OrderedDict()  # those seen last at the end
 
-    def admit(self, name: str, rows: int) -> None:
-        """Takes a request of so many rows into account, to be released; TooManyError if the client has too many.
+    def charge(self, name: str) -> None:
+        """Counts a request, right or wrong; TooManyError if it is one too many.
 
         A minute's requests may come in one burst (a token bucket).
         """
-        if rows > self.rows_per_client:
-            raise StorygenError(
-                f"prompts x n x beams is {rows}; a request may ask for {self.rows_per_client} stories at most"
-            )
         client = self._client(name)
         if self.requests_per_minute:
             if client.left < 1:
                 wait = (1 - client.left) * 60 / self.requests_per_minute
                 raise TooManyError(f"more than {self.requests_per_minute} requests in a minute", wait)
             client.left -= 1
+
+    def admit(self, name: str, rows: int) -> None:
+        """Takes so many rows into account, to be released; TooManyError if the client has too many."""
+        if rows > self.rows_per_client:
+            raise StorygenError(
+                f"prompts x n x beams is {rows}; a request may ask for {self.rows_per_client} stories at most"
+            )
+        client = self._client(name)
         if client.rows + rows > self.rows_per_client:
             message = f"{client.rows} stories are in progress for you, of {self.rows_per_client} that may be"
             raise TooManyError(message, 1.0)

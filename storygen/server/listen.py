@@ -1,6 +1,7 @@
 """uvicorn, with an end to those who connect and say nothing, and to the stories when the server is told to stop."""
 
 import asyncio
+import os
 from typing import Any
 
 import uvicorn
@@ -11,6 +12,8 @@ from storygen.server.settings import ServerConfig
 
 MAX_CONNECTIONS = 1000
 """More are told to come again."""
+PROXIES = "FORWARDED_ALLOW_IPS"
+"""uvicorn's variable: whose word on clients' addresses is taken. Without it nobody's is, not even this machine's."""
 SECONDS_AFTER_GRACE = 5
 """For the error messages to arrive."""
 
@@ -60,7 +63,7 @@ def server_for(app: FastAPI, config: ServerConfig) -> GracefulServer:
     protocol = type("Protocol", (PatientProtocol,), {"head_seconds": config.body_seconds})
     settings = uvicorn.Config(
         app, host=config.host, port=config.port, http=protocol, ws="none", log_config=None, access_log=False,
-        server_header=False, limit_concurrency=MAX_CONNECTIONS,
+        server_header=False, proxy_headers=PROXIES in os.environ, limit_concurrency=MAX_CONNECTIONS,
         timeout_graceful_shutdown=int(config.grace_seconds) + SECONDS_AFTER_GRACE,
     )  # fmt: skip
     return GracefulServer(settings, app, config.grace_seconds)

@@ -55,9 +55,13 @@ def add_completions(
     desk: Desk = app.state.desk
     limits = Limits(config.requests_per_minute, config.rows_per_client)
 
+    async def charged(name: Annotated[str, Depends(client)]) -> str:
+        limits.charge(name)
+        return name
+
     @app.post("/v1/completions", response_model=Completion, responses=responses, tags=["OpenAI"])
     async def create_completion(
-        asked: CompletionRequest, request: Request, name: Annotated[str, Depends(client)]
+        asked: CompletionRequest, request: Request, name: Annotated[str, Depends(charged)]
     ) -> Response:
         """Writes a story that goes on from the prompt, on the title. With `stream` the answer is server-sent events."""
         writer = find_model(writers, asked.model)
@@ -132,12 +136,18 @@ def find_model(writers: Mapping[str, Writer], name: str | None) -> Writer:
 def add_health(app: FastAPI, desk: Desk, metrics: Metrics, client: Callable[..., str]) -> None:
     """GET /healthz, /readyz and /metrics."""
 
-    @app.get("/healthz", response_class=PlainTextResponse, tags=["Operation"])
+    @app.api_route("/healthz", methods=["GET", "HEAD"], response_class=PlainTextResponse, tags=["Operation"])
     async def is_alive() -> str:
         """The process answers."""
         return "ok"
 
-    @app.get("/readyz", response_class=PlainTextResponse, responses={503: FAILURES[503]}, tags=["Operation"])
+    @app.api_route(
+        "/readyz",
+        methods=["GET", "HEAD"],
+        response_class=PlainTextResponse,
+        responses={503: FAILURES[503]},
+        tags=["Operation"],
+    )
     async def is_ready() -> Response:
         """Requests are taken: the models are loaded, and the server is not about to stop."""
         return PlainTextResponse("ok") if desk.is_open else status_answer(503, "the server is about to stop")

@@ -107,6 +107,9 @@ class Asked(BaseModel):
             given["max_new_tokens"] = given.pop(MAX_TOKENS)
         if isinstance(given.get("stop"), str):
             given["stop"] = [given["stop"]]
+        if "strategy" not in given:  # clients name the filter and know of no strategies
+            implied = [strategy for name, strategy in IMPLIED.items() if name in given]
+            given |= {"strategy": implied[0]} if implied else {}
         try:
             config = GenerationConfig(**given)
         except StorygenError as error:  # in the names of the API
@@ -121,6 +124,8 @@ class Asked(BaseModel):
 
 
 SETTINGS = _settings()
+IMPLIED = {"top_k": "top_k_top_p", "min_p": "min_p"}
+"""A setting -> the strategy of a request that has it and names none."""
 EXAMPLES = [
     {"model": "transformer", "prompt": "Once upon a time", "title": "The Fox and the Moon", "max_tokens": 100},
     {"model": "lstm", "prompt": ["", "One day"], "strategy": "top_k", "top_k": 40, "temperature": 0.7, "seed": 7},

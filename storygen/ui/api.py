@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import gradio as gr
 
+from storygen.arena.limit import Limit
 from storygen.config import MAX_OPENING, MAX_TITLE, GenerationConfig, unknown_name
 from storygen.decoding.engine import MAX_ROWS
 from storygen.errors import StorygenError
@@ -11,10 +12,13 @@ from storygen.ui.stream import growing
 from storygen.writer import Writer
 
 DEFAULTS = GenerationConfig()
+STORIES_A_MINUTE = 30
+"""That one address may ask for here, whatever limits the server has for its other API."""
 
 
 def build_api(writers: Mapping[str, Writer]) -> None:
     """Adds the endpoint /generate_story to the page that is being built."""
+    limit = Limit(STORIES_A_MINUTE, "stories")
 
     def generate_story(
         title: str = "",
@@ -27,6 +31,7 @@ def build_api(writers: Mapping[str, Writer]) -> None:
         num_beams: int = DEFAULTS.num_beams,
         max_new_tokens: int = DEFAULTS.max_new_tokens,
         seed: int | None = None,
+        request: gr.Request = None,
     ) -> Iterator[str]:
         """Writes a short story on a title, an idea or keywords, or on from an opening; both may be empty.
 
@@ -41,12 +46,14 @@ def build_api(writers: Mapping[str, Writer]) -> None:
             num_beams: Stories that a beam search follows at once.
             max_new_tokens: Longest continuation; a token is about four letters.
             seed: The same one gives the same story again; empty draws one.
+            request: Who asks, as Gradio tells it; not a field of the endpoint.
 
         Returns:
             The story, its opening included, as far as it is written.
 
         """
         try:
+            limit.take(request.client.host if request and request.client else "")
             for name, text, most in (("title", title, MAX_TITLE), ("opening", opening, MAX_OPENING)):
                 if len(text) > most:
                     raise StorygenError(f"the {name} has {len(text):,} characters; at most {most:,} are allowed")

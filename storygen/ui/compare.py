@@ -25,8 +25,11 @@ CSS = """
 .reveal p { animation: reveal 0.5s ease-out; }
 @keyframes reveal { from { opacity: 0; transform: translateY(-0.4rem); } }
 .verdicts button { min-height: 3rem; }
+@media (min-width: 761px) {  /* so high that all of a round is on the screen */
+  #left-story textarea, #right-story textarea { height: clamp(8rem, 100vh - 33.5rem, 21rem) !important; }
+}
 @media (max-width: 760px) {
-  .verdicts { position: fixed; inset: auto 0 0 0; z-index: 5; padding: 0.5rem; }
+  .verdicts { position: fixed; inset: auto 0 var(--bar) 0; z-index: 5; padding: 0.5rem; }
   .verdicts { background: var(--body-background-fill); display: grid !important; }
   .verdicts { grid-template-columns: 1fr 1fr 1fr; gap: 0.4rem; }
   .below-verdicts { padding-bottom: 7rem; }

@@ -34,18 +34,19 @@ def build_page(writers: Mapping[str, Writer], arena: Arena, notes: Sequence[str]
         build_notes(notes)
         rater = build_rater(page, arena)
         here = {name: writer for name, writer in writers.items() if isinstance(writer, Writer)}  # can be looked into
-        with gr.Tab(fixed("tab.write"), id="write-tab"):
-            written = write.build_write_tab(page, writers, arena, rater)
-        if here:
-            with gr.Tab(fixed("tab.why"), id="why-tab") as why:
-                build_why_tab(here, written, why)
-        with gr.Tab(fixed("tab.compare"), id="compare-tab"):
-            compare.build_compare_tab(arena, rater)
-        with gr.Tab(fixed("tab.leaderboard"), id="leaderboard-tab") as leaderboard:
-            build_leaderboard_tab(arena, rater, leaderboard)
-        if here:
-            with gr.Tab(fixed("tab.how"), id="how-tab") as lesson:
-                how.build_how_tab(here, lesson)
+        with gr.Tabs(overflow_behavior="wrap"):  # a menu would hide the last ones on a phone
+            with gr.Tab(fixed("tab.write"), id="write-tab"):
+                written = write.build_write_tab(page, writers, arena, rater)
+            if here:
+                with gr.Tab(fixed("tab.why"), id="why-tab") as why:
+                    build_why_tab(here, written, why)
+            with gr.Tab(fixed("tab.compare"), id="compare-tab"):
+                compare.build_compare_tab(arena, rater)
+            with gr.Tab(fixed("tab.leaderboard"), id="leaderboard-tab") as leaderboard:
+                build_leaderboard_tab(arena, rater, leaderboard)
+            if here:
+                with gr.Tab(fixed("tab.how"), id="how-tab") as lesson:
+                    how.build_how_tab(here, lesson)
         build_api(writers)
     return page
 

@@ -39,9 +39,12 @@ CSS = f"""
 .gradio-container > main {{ width: 100% !important; }}
 .story textarea {{ font-family: {SERIF}; font-size: 1.1rem; line-height: 1.6; padding: 0.9rem 1.1rem; }}
 .hint, .hint p {{ color: var(--body-text-color-subdued); font-size: 0.95rem; }}
+:focus-visible {{ outline: 3px solid var(--primary-500) !important; outline-offset: 1px; }}
 @media (prefers-reduced-motion: reduce) {{ * {{ animation: none !important; transition: none !important; }} }}
 .gradio-container {{ --good: #16a34a; --bad: #dc2626; }}
+footer .record.hidden + .divider {{ display: none; }}  /* it divides the first link from nothing */
 table.board {{ width: 100%; border: 0 !important; border-collapse: collapse; font-size: 0.95rem; }}
+table.board tr {{ border: 0 !important; }}
 table.board th, table.board td {{
   padding: 0.35rem 0.6rem; text-align: left; border: 0 !important;
   border-bottom: 1px solid var(--border-color-primary) !important;
@@ -55,5 +58,19 @@ table.matrix caption, .chart figcaption {{ text-align: left; font-weight: 600; m
 .chart .grid {{ stroke: var(--border-color-primary); }}
 .chart .bar {{ stroke: var(--primary-500); stroke-width: 2.5; }}
 .chart .dot, .chart .fill {{ fill: var(--primary-600); }}
+/* The height of the tab bar, which a phone has at its bottom, within a thumb's reach; 0 on a laptop. */
+.gradio-container {{ --bar: clamp(0px, (761px - 100vw) * 1000, 3.5rem); }}
+.gradio-container .main {{ padding-inline: clamp(0.8rem, 3vw, 2rem) !important; }}
+footer {{ margin-bottom: var(--bar); }}
+@media (max-width: 760px) {{  /* Gradio applies such rules below .contain only */
+  table.board {{ font-size: 0.82rem; }} table.board th, table.board td {{ padding: 0.3rem; }}
+  .tab-wrapper {{ position: fixed; inset: auto 0 0 0; z-index: 6; height: var(--bar); margin: 0; padding: 0 0.3rem; }}
+  .tab-wrapper {{ background: var(--body-background-fill); border-top: 1px solid var(--border-color-primary); }}
+  .tab-wrapper .tab-container {{ display: flex; flex-wrap: nowrap; width: 100%; height: 100%; }}
+  .tab-wrapper .tab-container {{ background: none; }}
+  .tab-wrapper .tab-container::after {{ display: none; }}
+  .tab-wrapper button {{ flex: 1 0 min-content; justify-content: center; height: 100%; padding: 0 0.2rem; }}
+  .tab-wrapper button {{ white-space: normal; text-align: center; font-size: 0.82rem; line-height: 1.15; }}
+}}
 #notes {{ border-left: 3px solid var(--color-accent); padding-left: 0.8rem !important; }}
 """

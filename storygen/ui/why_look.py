@@ -122,12 +122,13 @@ CSS = """
 .gradio-container:has(.why-story[aria-busy]) #why-branches { opacity: 0.6; }
 @media (max-width: 760px) {
   #why-side:has(.why-step) {
-    top: auto; bottom: 0; max-height: 52vh; overflow-y: auto; z-index: 5; background: var(--body-background-fill);
+    top: auto; bottom: var(--bar); max-height: 52vh; overflow-y: auto; z-index: 5;
+    background: var(--body-background-fill);
     box-shadow: 0 -6px 18px rgb(0 0 0 / 18%); border-radius: 12px 12px 0 0;
   }
   .why-step dt + dd { font-size: 1.05rem; }
   .why-step > button.close { display: block; }
-  .why-story button, .why-story mark { scroll-margin-bottom: 55vh; }
+  .why-story button, .why-story mark { scroll-margin-bottom: 62vh; }
   .why-story { min-height: 8rem; font-size: 1.06rem; padding: 0.7rem 0.8rem; }
   .bars li > * { grid-template-columns: minmax(4.5rem, 28%) 1fr 7.6rem; gap: 0.4rem; }
 }

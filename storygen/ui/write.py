@@ -24,6 +24,8 @@ from storygen.writer import Result, Writer
 
 KEPT = 12
 """Drafts, and steps back, that a visit keeps."""
+CARET = "▍"
+"""Where the next word will come."""
 SHOW_STORY = "() => document.querySelector('#story').scrollIntoView({block: 'nearest'})"
 """On a phone the story is below the prompt."""
 CLICK_WRITE = "go => { if (go) document.querySelector('#write').click(); }"
@@ -45,7 +47,10 @@ CSS = """
 .cards p { white-space: pre-wrap; }
 .cards h4 { font-size: 0.85rem; color: var(--body-text-color-subdued); margin: 0 0 0.5rem; }
 #status details summary { cursor: pointer; }
-@media (max-width: 760px) { #write-grid { grid-template: "ask" "story" "tune" / 100%; } }
+@media (max-width: 760px) {
+  #write-grid { grid-template: "ask" "story" "tune" / 100%; }
+  #story-buttons { display: grid !important; grid-template-columns: 1fr 1fr; }
+}
 """
 
 
@@ -105,7 +110,7 @@ def build_write_tab(page: gr.Blocks, writers: Mapping[str, Writer], arena: Arena
                 elem_id="story",
                 elem_classes="story",
             )
-            with gr.Row():
+            with gr.Row(elem_id="story-buttons"):
                 stop = gr.Button(fixed("write.stop"), interactive=False, min_width=80, elem_id="stop-button")
                 further = gr.Button(fixed("write.continue"), interactive=False, min_width=90, elem_id="continue")
                 again = gr.Button(fixed("write.again"), interactive=False, min_width=110, elem_id="again")
@@ -134,6 +139,7 @@ def build_write_tab(page: gr.Blocks, writers: Mapping[str, Writer], arena: Arena
         def stream(
             story: str, drafts: list[Result], pen: Pen, title: str, opening: str, model: str, *values: Any
         ) -> Iterator[tuple[Any, ...]]:
+            text = story = story.removesuffix(CARET)  # there is one if the connection broke
             try:
                 chosen = (*values[:-1], "") if is_new else values
                 for text, result in write_story(writers, title, opening_of(opening, story), model, *chosen):
@@ -141,14 +147,14 @@ def build_write_tab(page: gr.Blocks, writers: Mapping[str, Writer], arena: Arena
                         yield text, status_html(say("write.stopped")), *(gr.skip(),) * 4
                         return
                     if result is None:
-                        yield text, status_html(say("write.writing")), *(gr.skip(),) * 4
+                        yield text + CARET, status_html(say("write.writing")), *(gr.skip(),) * 4
                 drafts = [*drafts, result][-KEPT:]
                 names = [(draft_name(number, draft), number) for number, draft in enumerate(drafts)]
                 back = gr.update(choices=names, value=None)
                 yield text, status_html(result), result, drafts, draft_cards(drafts), back
             except StorygenError as error:
                 warn(error)
-                yield gr.skip(), status_html(say("write.failed", error=error)), *(gr.skip(),) * 4
+                yield text, status_html(say("write.failed", error=error)), *(gr.skip(),) * 4
 
         return stream
 

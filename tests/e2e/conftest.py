@@ -107,7 +107,7 @@ def go(page, url):
     page.goto("about:blank")
     page.complaints[:] = complaints
     page.goto(url)
-    page.get_by_role("button", name="Write a story").wait_for()
+    page.locator("#write").wait_for()
 
 
 def is_outside(address, url):
@@ -133,18 +133,16 @@ def set_number(page, slider, value):
 
 
 def open_tab(page, name):
-    """Opens a tab; on a narrow screen the last ones are in a menu, into which they move a moment after a resize."""
-    from playwright.sync_api import TimeoutError
+    page.get_by_role("tab", name=name).click()
 
-    tab, more = page.get_by_role("tab", name=name), page.get_by_role("button", name="More tabs")
-    for _ in range(10):
-        try:
-            if tab.is_visible():
-                tab.click(timeout=2000)
-            else:
-                more.click(timeout=2000)
-                page.locator(".overflow-dropdown").get_by_role("button", name=name).click(timeout=2000)
-            return
-        except TimeoutError:
-            continue
-    pytest.fail(f"there is no tab {name}")
+
+def story(page):
+    """The story on the Write tab."""
+    return page.locator("#story textarea").input_value()
+
+
+def new_round(page):
+    """Two stories that wait for a verdict."""
+    open_tab(page, "Compare")
+    page.locator("#round").click()
+    expect(page.locator("#verdict-left")).to_be_enabled()

@@ -43,7 +43,7 @@ def test_a_guess_is_followed_from_the_text_to_the_next_word(browser, address, wr
 
 def follow(page, writer):
     page.set_viewport_size({"width": 1280, "height": 860})
-    page.get_by_role("tab", name="How it works").click()  # waits until the wider page has it
+    page.get_by_role("tab", name="How it works").click()
     shown = {
         "tokens": "Byte-level BPE",
         "neighbours": "Nearest to ␣king",

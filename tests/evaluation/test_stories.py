@@ -4,7 +4,7 @@ import torch
 import storygen
 from storygen.config import GenerationConfig
 from storygen.errors import StorygenError
-from storygen.evaluation.stories import content_words, judge, repeated_share, true_prompt_wins, write_for
+from storygen.evaluation.stories import content_words, judge, true_prompt_wins, write_for
 from storygen.models import LanguageModel
 
 PROMPTS = ["A story about a fox", "Two bears bake bread", "The moon falls into a well"]
@@ -19,12 +19,6 @@ class Told:
 
 def test_content_words():
     assert content_words("A story about the Foxes, who want bread and 12 bears.") == {"foxe", "bread", "bear"}
-
-
-def test_repetition_counts_runs_of_four_words():
-    assert repeated_share("one two three four five") == (0, 2)
-    assert repeated_share("a b c d, A B C D!") == (1, 5)
-    assert repeated_share("too short") == (0, 0)
 
 
 def test_figures_of_known_stories():

@@ -12,10 +12,10 @@ TRAINING = {
     "tokens": 4_900_000,
     "minutes": 65.4,
     "metrics": {
-        "bits_per_byte": {"tales.valid.jsonl.gz": 1.27718},
-        "method": "So and so.",
-        "stories": {"stories": 90, "ended": 0.944, "words": 170.0},
-        "stories_method": "With seeds.",
+        "evaluation": {
+            "likelihood": {"method": "So and so.", "texts": {"tales.valid.jsonl.gz": {"bits_per_byte": 1.27718}}},
+            "stories": {"method": "With seeds.", "stories": 90, "ended": 0.944, "words": 170.0},
+        }
     },
     "curve": {"loss": [[1_000_000, 3.5], [2_000_000, 3.0]], "valid_bits_per_byte": [[2_000_000, 1.4]]},
 }
@@ -42,7 +42,7 @@ def test_what_is_recorded_is_told(model_folders):
         {},
         {"recipe": None, "corpus": [], "metrics": "none", "curve": 3, "steps": "many", "device": None},
         {
-            "metrics": {"bits_per_byte": {"a": None}, "stories": [1], "method": 5},
+            "metrics": {"evaluation": {"likelihood": {"texts": {"a": 1.5}, "method": 5}, "stories": [1]}},
             "curve": {"loss": [[1], "x", [1, None]]},
         },
     ],

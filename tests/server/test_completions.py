@@ -162,7 +162,10 @@ def test_a_lossy_tokenizer_has_tokens_too(tales):
         ({"temperature": "hot"}, "temperature is 'hot'; it must be a number"),
         ({"strategy": "topp"}, "unknown strategy 'topp'; did you mean 'top_p'?"),
         ({"tittle": "x"}, "unknown field 'tittle'; did you mean 'title'?"),
-        ({"top_k": 5}, "top_k is given, but strategy 'top_p' has no use for it; those that have: top_k, top_k_top_p"),
+        (
+            {"top_k": 5, "strategy": "top_p"},
+            "top_k is given, but strategy 'top_p' has no use for it; those that have: top_k, top_k_top_p",
+        ),
         ({"prompt": [1, 2]}, "prompt: Input should be a valid string"),
         ({"prompt": []}, "prompt: List should have at least 1 item"),
         ({"prompt": "x" * 20_001}, "prompt: String should have at most 20000 characters"),
@@ -200,6 +203,15 @@ def test_models_are_listed(client, writers):
         (name, writer.revision) for name, writer in writers.items()
     ]
     assert client.models.retrieve("lstm").owned_by == "storygen"
+
+
+def test_a_filter_without_a_strategy_implies_one(client, writers):
+    """Clients of other servers know of no strategies: top_k alone was refused."""
+    asked = {"model": "lstm", "prompt": "Once", "max_tokens": 10, "seed": 7}
+    for given, strategy in (({"top_k": 5}, "top_k_top_p"), ({"min_p": 0.2}, "min_p")):
+        config = GenerationConfig(strategy=strategy, max_new_tokens=10, seed=7, **given)
+        answer = client.completions.create(**asked, extra_body=given)
+        assert answer.choices[0].text == writers["lstm"].generate("Once", config=config).text
 
 
 def test_an_unknown_model_is_not_found(client):

@@ -21,6 +21,7 @@ def clock():
 def ask(limits, name, rows=0):
     """Whether the client may, and is done at once."""
     try:
+        limits.charge(name)
         limits.admit(name, rows)
     except TooManyError:
         return False
@@ -42,7 +43,7 @@ def test_it_is_told_when_to_ask_again(clock):
     for _ in range(6):
         assert ask(limits, "a")
     with pytest.raises(TooManyError) as refused:
-        limits.admit("a", 1)
+        limits.charge("a")
     assert refused.value.retry_after == pytest.approx(10)
     clock.now += refused.value.retry_after
     assert ask(limits, "a")
@@ -50,6 +51,7 @@ def test_it_is_told_when_to_ask_again(clock):
 
 def test_clients_do_not_use_up_each_others(clock):
     limits = Limits(1, 2, clock)
+    limits.charge("a")
     limits.admit("a", 2)
     assert not ask(limits, "a")
     assert ask(limits, "b", 2)

@@ -37,6 +37,18 @@ def test_page_api_and_v1_share_a_port(paged):
     assert all(route == "page" or not route.startswith("/gradio") for route in routes)
 
 
+def test_other_paths_of_the_api_are_refused_in_its_own_shape(paged):
+    """Gradio, which has all other paths, answered for them in another shape."""
+    for method, path, status, code in (
+        ("POST", "/v1/chat/completions", 404, "not_found"),
+        ("GET", "/v1/embeddings", 404, "not_found"),
+        ("GET", "/v1/completions", 405, "method_not_allowed"),
+    ):
+        answer = fetch(paged, method, path)
+        assert (answer[0], json.loads(answer[2])["error"]["code"]) == (status, code)
+    assert fetch(paged, "HEAD", "/healthz")[0] == 200
+
+
 def test_the_page_looks_and_works_as_that_of_the_app(paged):
     """Mounted with a part of LOOK only, it had no shades, no columns and no keys."""
     from storygen.ui.page import LOOK
@@ -50,6 +62,7 @@ def test_a_typed_endpoint_for_programs(paged, writers):
     program = Client(paged.url, verbose=False)
     told = program.view_api(return_format="dict", print_info=False)["named_endpoints"]
     assert list(told) == ["/generate_story"]
+    assert "request" not in {each["parameter_name"] for each in told["/generate_story"]["parameters"]}
     types = {each["parameter_name"]: each["python_type"]["type"] for each in told["/generate_story"]["parameters"]}
     assert (types["title"], types["top_k"], types["temperature"]) == ("str", "int", "float")
     assert told["/generate_story"]["returns"][0]["python_type"]["type"] == "str"

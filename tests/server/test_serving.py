@@ -209,6 +209,20 @@ def test_a_minute_has_so_many_requests(writers):
         assert fetch(server, "GET", "/healthz")[0] == 200
 
 
+def test_wrong_requests_count_too(writers):
+    """Whoever sent nonsense could send it for ever."""
+    with serving(writers, OPEN.replace(requests_per_minute=2)) as server:
+        assert [post(server, {"max_tokens": value})[0] for value in (-1, "x", 1)] == [400, 400, 429]
+
+
+def test_a_client_does_not_choose_its_address(writers, monkeypatch):
+    """uvicorn takes this machine's word on addresses by default, so each header was a new allowance."""
+    monkeypatch.delenv("FORWARDED_ALLOW_IPS", raising=False)
+    with serving(writers, OPEN.replace(requests_per_minute=2)) as server:
+        sent = [post(server, {"max_tokens": 1}, **{"X-Forwarded-For": f"203.0.113.{n}"})[0] for n in range(3)]
+        assert sent == [200, 200, 429]
+
+
 def test_a_client_has_so_many_stories_at_once(gate):
     with serving({"gate": gate}, OPEN.replace(rows_per_client=3)) as server:
         stream = client_of(server).completions.create(model="gate", prompt=["a", "b"], max_tokens=2, stream=True)

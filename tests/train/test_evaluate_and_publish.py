@@ -1,14 +1,19 @@
 import gzip
 import json
 import re
+import shutil
 
 import pytest
 
 import storygen
 from storygen import artifact
+from storygen.arena.contestants import load_catalogue
+from storygen.arena.simulate import write_votes
 from storygen.config import GenerationConfig
-from storygen.data.sources import builtin_tales
 from storygen.errors import StorygenError
+from storygen.models import build_model
+from storygen.tokenizers import CharTokenizer
+from tests.conftest import lively, tiny_config
 from train import evaluate, publish
 
 TRAINING = {
@@ -48,7 +53,8 @@ def test_the_table_shows_what_the_public_function_gives(model_folders, text, tal
     expected = [storygen.bits_per_byte(storygen.load(model), tales[:3]) for model in models]
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "| bits per byte | transformer | lstm |"
-    assert lines[2] == f"| valid.jsonl.gz | {expected[0]:.3f} | {expected[1]:.3f} |"
+    cells = lines[2].strip("| ").split(" | ")
+    assert [cell.split()[0] for cell in cells] == ["valid.jsonl.gz", f"{expected[0]:.3f}", f"{expected[1]:.3f}"]
 
 
 def test_stories_are_written_and_judged(model_folders, text, capsys):
@@ -57,13 +63,84 @@ def test_stories_are_written_and_judged(model_folders, text, capsys):
     with pytest.raises(
         StorygenError, match="no story of the files has a prompt or a title; name others with --prompts"
     ):
-        evaluate.main(command)
-    evaluate.main([*command, "--prompts", str(builtin_tales()[1][0])])
+        evaluate.main([*command, "--prompts", str(text)])
+    evaluate.main(command)
     lines = capsys.readouterr().out.splitlines()
     assert "| 12 stories for held-out prompts | transformer | lstm |" in lines
     rows = {line.split(" | ")[0] for line in lines}
     assert "| the story ends by itself before the limit" in rows
     assert "| a held-out text is likeliest after its own prompt, among ten" in rows
+
+
+def test_the_record_makes_the_same_tables_again(model_folders, text, tmp_path, capsys):
+    """Tables come from the JSON alone, so nobody has to measure, or type, to have them in another file."""
+    models = [str(model_folders / name) for name in ("transformer", "lstm")]
+    out, page = tmp_path / "out", tmp_path / "page.md"
+    evaluate.main(["--model", models[0], "--compare", models[1], "--text", str(text), "--train", "--out", str(out)])
+    printed = capsys.readouterr().out
+    assert {path.name for path in out.iterdir()} == {"evaluation.json", "evaluation.md", "likelihood.png"}
+    page.write_text("Before.\n<!-- evaluation: comparison -->\n<!-- /evaluation -->\n")
+    evaluate.main(["--record", str(out / "evaluation.json"), "--fill", str(page)])
+    assert capsys.readouterr().out == printed == (out / "evaluation.md").read_text()
+    assert "| bits per byte | transformer | lstm | xz | zstd | 7-grams |" in printed
+    assert "| valid.jsonl.gz | transformer - lstm | " in page.read_text()
+
+
+def test_figures_go_into_training_json_and_onto_the_card(trained, text, tmp_path, capsys):
+    out = tmp_path / "lstm"
+    publish.main(["checkpoint", str(trained), str(out), "--text", str(text), "--corpus", "x", "--stories", "0"])
+    published = (out / "README.md").read_text()
+    evaluate.main(["--model", str(out), "--text", str(text), "--write"])
+    assert (out / "README.md").read_text() == published  # the same figures, so the same card
+    evaluate.main(["--model", str(out), "--text", str(text), "--write", "--stride", "16"])
+    assert "move by 16 tokens" in (out / "README.md").read_text()
+    assert artifact.load(out).training["metrics"]["evaluation"]["likelihood"]["settings"]["stride"] == 16
+
+
+def test_votes_are_set_beside_the_figures(model_folders, text, tmp_path, capsys):
+    votes = tmp_path / "votes"
+    arguments = ["--model", str(model_folders / "lstm"), "--text", str(text), "--votes", str(votes)]
+    with pytest.raises(StorygenError, match="votes is no folder of votes"):
+        evaluate.main(arguments)
+    write_votes(votes, load_catalogue(("transformer", "lstm")).contestants, 40, 5)
+    evaluate.main(arguments)
+    assert "That is too little to say whether any figure agrees with people." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give models to measure with --model, or an earlier record with --record"),
+        (["--model", "none/here/at-all"], "there is no model folder 'none/here/at-all'"),
+        (["--model", "LSTM", "--text", "none.jsonl"], r"input none\.jsonl does not exist"),
+        (["--model", "LSTM", "--stride", "65"], "stride is 65, but the context of lstm holds 64 tokens"),
+        (["--model", "LSTM", "--stride", "8", "--carry-state"], r"stride is 8; a carried state needs no windows"),
+        (["--model", "LSTM", "--stories", "-1"], "--stories is -1; it must be 0 or more"),
+        (["--model", "LSTM", "--stories", "91"], "--stories is 91, but the files have 90 with a prompt or title"),
+        (["--model", "LSTM", "--fill", "none.md"], r"--fill none\.md does not exist"),
+        (["--record", "none.json"], r"none\.json does not exist"),
+    ],
+)
+def test_what_can_not_be_measured_is_told_in_a_line(model_folders, arguments, message):
+    lstm = str(model_folders / "lstm")
+    with pytest.raises(StorygenError, match=message):
+        evaluate.main([lstm if each == "LSTM" else each for each in arguments])
+
+
+def test_a_model_without_its_tokenizer(model_folders, tmp_path):
+    folder = shutil.copytree(model_folders / "lstm", tmp_path / "lstm")
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(StorygenError, match=r"is not a storygen model: tokenizer\.json is missing"):
+        evaluate.main(["--model", str(folder)])
+
+
+def test_a_text_in_letters_that_the_model_does_not_know(tmp_path):
+    tokenizer = CharTokenizer("abc ")
+    model = lively(build_model(tiny_config("lstm", tokenizer.vocab_size)))
+    folder = artifact.save(tmp_path / "abc", model, tokenizer)
+    (tmp_path / "moon.jsonl").write_text('{"text": "狐と月"}\n')
+    with pytest.raises(StorygenError, match=r"abc on moon\.jsonl: .* knows no character of the text"):
+        evaluate.main(["--model", str(folder), "--text", str(tmp_path / "moon.jsonl")])
 
 
 def test_an_empty_text_file_is_refused(model_folders, tmp_path):
@@ -79,9 +156,11 @@ def test_a_published_checkpoint_carries_figures_samples_and_card(trained, text, 
     )
     writer = storygen.load(out)
     training = writer.artifact.training
-    assert training["metrics"]["bits_per_byte"]["valid.jsonl.gz"] == pytest.approx(
+    measured = training["metrics"]["evaluation"]
+    assert measured["likelihood"]["texts"]["valid.jsonl.gz"]["bits_per_byte"] == pytest.approx(
         storygen.bits_per_byte(writer, tales[:3]), abs=1e-4
     )
+    assert measured["revision"] == writer.revision
     card = (out / "README.md").read_text()
     assert len(training["samples"]) == 3
     for sample in training["samples"]:
@@ -118,7 +197,8 @@ def test_two_files_of_one_name_are_two_rows(model_folders, text, tmp_path, capsy
     other = tmp_path / "other" / text.name
     other.write_bytes(text.read_bytes())
     evaluate.main(["--model", str(model_folders / "lstm"), "--text", str(text), str(other)])
-    assert len(capsys.readouterr().out.splitlines()) == 4
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:4]] == [f"| {text}", f"| {other}"]
 
 
 def test_a_training_file_without_its_figures_is_named(trained, tmp_path):

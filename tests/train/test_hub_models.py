@@ -99,6 +99,21 @@ def test_who_may_not_publish_is_told_so(hub, released, monkeypatch, token, told)
     assert "hf_" not in str(error.value).replace("HF_TOKEN", "")
 
 
+def test_a_repository_of_others_is_not_replaced(hub, released):
+    """Its weights of another library stood beside our configuration."""
+    hub.put("ann/llama", {"config.json": b"{}", "pytorch_model.bin": b"x"})
+    before = hub.repo("ann/llama").head
+    with pytest.raises(StorygenError, match="'ann/llama' holds something else than a storygen model"):
+        publish_model(released, "ann/llama")
+    assert hub.repo("ann/llama").head == before
+
+
+@pytest.mark.parametrize("repo", [r"user\x/y", r"ann/\1", "a b/c"])
+def test_a_name_that_is_none_is_one_clear_line(hub, released, repo):
+    with pytest.raises(StorygenError, match="not a valid Hub name"):
+        publish_model(released, repo)
+
+
 def test_a_name_without_a_user_is_refused(hub, released):
     """The client would make it under the name of whose token it is, and the next call would not find it."""
     with pytest.raises(StorygenError, match="'tales' is no Hub repository; it is written user/name"):

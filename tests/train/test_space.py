@@ -108,13 +108,14 @@ def test_a_readme_without_settings_is_refused(text):
 def test_the_readme_names_what_the_space_uses():
     text = (ROOT / "README.md").read_text()
     pinned = ["ann/open@1234", "ann/closed@5678"]
-    values, page = space.split_readme(space.space_readme(text, pinned, pinned[:1], "ann/votes"))
+    there = ["README.md", "config.json", "model.safetensors", "tokenizer.json", "notes.txt"]
+    values, page = space.split_readme(space.space_readme(text, pinned, {pinned[0]: there}, "ann/votes"))
     assert {key: values[key] for key in FRONT} == FRONT
     assert (values["models"], values["datasets"]) == (["ann/open", "ann/closed"], ["ann/votes"])
     [preloaded] = values["preload_from_hub"]
-    assert preloaded == "ann/open config.json,model.safetensors,tokenizer.json,training.json,README.md 1234"
+    assert preloaded == "ann/open config.json,model.safetensors,tokenizer.json,README.md 1234"
     assert "Models: ann/open@1234, ann/closed@5678." in page and "ann/votes" in page
-    values, page = space.split_readme(space.space_readme(text, [], [], None))
+    values, page = space.split_readme(space.space_readme(text, [], {}, None))
     assert values == FRONT
     assert "`checkpoints/`" in page and "dataset" not in page
 
@@ -142,6 +143,8 @@ def test_a_space_is_made_with_its_settings_and_renewed(hub, project, released, m
     """Models are pinned; the raters' key outlives a renewal; what is no longer asked for goes away."""
     publish.main(["model", str(released), "ann/tales", "--private"])
     publish.main(["model", str(released), "ann/open"])
+    publish_space("--models", "ann/tales", "--dry-run")
+    assert "note: to read ann/tales, the Space needs a token" in capsys.readouterr().out
     monkeypatch.setenv("STORYGEN_SPACE_TOKEN", "hf_for_the_space")
     capsys.readouterr()
     publish_space(
@@ -184,7 +187,7 @@ def test_dry_run_sends_nothing_and_shows_no_secret(hub, project, monkeypatch, ca
     assert "hf_for_the_space" not in out
     monkeypatch.delenv("STORYGEN_SPACE_TOKEN")
     publish_space("--dry-run", "--ratings", "ann/votes")
-    assert "note: to write ratings, the Space needs a token" in capsys.readouterr().out
+    assert "note: to write ratings to ann/votes, the Space needs a token" in capsys.readouterr().out
 
 
 def test_what_is_not_right_is_refused_before_anything_is_made(hub, project, monkeypatch):

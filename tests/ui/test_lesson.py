@@ -172,7 +172,14 @@ def test_models_without_a_record_say_so(lesson):
 def test_recorded_curves_and_figures_are_drawn(writers):
     kept = {
         "curve": {"loss": [[0, 5.0], [2_000_000, 3.0]], "valid_bits_per_byte": [[1_000_000, 2.0], [2_000_000, 1.5]]},
-        "metrics": {"bits_per_byte": {"tales.valid.jsonl.gz": 1.5}, "method": "By `hand` & eye."},
+        "metrics": {
+            "evaluation": {
+                "likelihood": {
+                    "method": "By `hand` & eye.",
+                    "texts": {"tales.valid.jsonl.gz": {"bits_per_byte": 1.5}},
+                }
+            }
+        },
         "corpus": {"about": "Tales <of old>."},
     }
     writers["lstm"].artifact.training.update(kept)
