@@ -43,7 +43,9 @@ def test_a_model_is_loaded_at_the_revision_that_was_asked_for(hub, repo, model_f
         assert writer.artifact.training == {"parameters": writer.model.num_parameters}
     assert storygen.load("ann/tales").artifact.revision == repo.head != first
     assert {request.headers["Authorization"] for request in hub.requests} == {"Bearer hf_write"}
-    assert json.loads(files["training.json"])["sha256"].keys() == {"config.json", "model.safetensors", "tokenizer.json"}
+    assert json.loads(files["training.json"])["sha256"].keys() == {
+        "config.json", "model.safetensors", "tokenizer.json", "reward.safetensors",
+    }  # fmt: skip
 
 
 def test_a_cached_model_is_not_fetched_again_and_needs_no_hub(hub, repo, monkeypatch):
@@ -51,7 +53,7 @@ def test_a_cached_model_is_not_fetched_again_and_needs_no_hub(hub, repo, monkeyp
     storygen.load("ann/tales")
     before = len(hub.asked("GET /ann/tales/resolve"))
     storygen.load("ann/tales", repo.head)
-    assert len(hub.asked("GET /ann/tales/resolve")) == before == 4
+    assert len(hub.asked("GET /ann/tales/resolve")) == before == 5
     repo.status = 500
     assert storygen.load("ann/tales").artifact.revision == repo.head
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
@@ -69,7 +71,7 @@ def test_only_our_files_are_fetched_and_no_code_is_run(hub, model_folders, tmp_p
     hub.put("ann/code", tmp_path / "model")
     storygen.load("ann/code")
     fetched = {request.path.rpartition("/")[2] for request in hub.asked("GET /ann/code/resolve")}
-    assert fetched == {"config.json", "model.safetensors", "tokenizer.json", "training.json"}
+    assert fetched == {"config.json", "model.safetensors", "tokenizer.json", "training.json", "reward.safetensors"}
     assert not (tmp_path / "ran").exists()
     config = json.loads((model_folders / "lstm" / "config.json").read_text())
     hub.put("ann/auto", {"config.json": json.dumps({**config, "auto_map": {"AutoModel": "modeling.A"}}).encode()})

@@ -21,7 +21,7 @@ from storygen.tuning.dpo import (
     preference_figures,
     reference_logprobs,
 )  # fmt: skip
-from storygen.tuning.lineage import descended, write_lineage
+from storygen.tuning.lineage import OF_WEIGHTS, descended, write_lineage
 from storygen.tuning.loop import Look, Outcome, Plan, fit, one_process
 from storygen.tuning.preferences import Pair, make_pairs, read_preferences, split_by_prompt
 from train.evaluate import named, read_texts, text_files
@@ -66,7 +66,8 @@ def tune(arguments: argparse.Namespace) -> None:
             add_adapters(tuned.model, config.lora_rank)
         outcome = _fit(parent, tuned, train, valid, texts, config, out)
         model = merged(tuned.model) if config.lora_rank else tuned.model
-        tuned = dataclasses.replace(tuned, model=model.eval(), reward=None)  # which is of the parent
+        training = {name: value for name, value in tuned.training.items() if name not in OF_WEIGHTS}
+        tuned = dataclasses.replace(tuned, model=model.eval(), training=training, reward=None)
         figures = bits_per_byte(parent, tuned, files)
         best = outcome.looks[outcome.best]
         steps = descended(
@@ -119,7 +120,7 @@ def _fit(
         elif bits > kept_bits * (1 + config.max_worse):
             passed = f"bits per byte rose from {kept_bits:.3f} to {bits:.3f}, over max_worse {config.max_worse:g}"
         figures = {**dataclasses.asdict(found), "kl": kl, "bits_per_byte": bits}
-        return Look(found.loss, {name: round(value, 5) for name, value in figures.items()}, passed)
+        return Look(found.preference_loss, {name: round(value, 5) for name, value in figures.items()}, passed)
 
     plan = Plan(config.epochs, config.learning_rate, config.looks, config.patience, config.seed)
     return fit(loss, batches, look, plan, accelerator, out)

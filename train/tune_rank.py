@@ -71,7 +71,7 @@ def _fit(
         with torch.no_grad():
             found = preference_figures(loss.margins(valid[1]), valid[0], 1.0)
         figures = {name: round(value, 5) for name, value in dataclasses.asdict(found).items()}
-        return Look(found.loss, figures)
+        return Look(found.preference_loss, figures)
 
     plan = Plan(config.epochs, config.learning_rate, 1, config.patience, config.seed, weight_decay=config.weight_decay)
     return fit(loss, batches, look, plan, one_process(), arguments.out)

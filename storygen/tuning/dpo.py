@@ -120,7 +120,7 @@ def votes_of(pairs: Sequence[Pair], like: Tensor) -> tuple[Tensor, Tensor]:
 class PreferenceFigures:
     """How a model stands to held-out votes, each by its weight."""
 
-    loss: float
+    preference_loss: float
     accuracy: float
     """Share of the votes that the model's preference agrees with; no preference is half."""
     margin: float
@@ -133,7 +133,7 @@ def preference_figures(margins: Tensor, pairs: Sequence[Pair], beta: float) -> P
     votes = (for_first + for_second).sum()
     agrees = (margins > 0).float() + 0.5 * (margins == 0).float()
     return PreferenceFigures(
-        loss=(weighted_loss(margins, pairs, beta).sum() / votes).item(),
+        preference_loss=(weighted_loss(margins, pairs, beta).sum() / votes).item(),
         accuracy=((for_first * agrees + for_second * (1 - agrees)).sum() / votes).item(),
         margin=(beta * ((for_first - for_second) * margins).sum() / votes).item(),
     )

@@ -8,6 +8,8 @@ from storygen.artifact import Artifact
 
 LINEAGE = "lineage"
 """Field of training.json: the steps, the first one first."""
+OF_WEIGHTS = ("metrics", "samples", "curve")
+"""Fields of training.json that say something of the weights, and nothing of others."""
 
 
 def descended(parent: Artifact, method: str, data: dict[str, Any], **about: Any) -> list[dict[str, Any]]:

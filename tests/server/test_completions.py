@@ -103,8 +103,9 @@ def test_every_setting_reaches_the_writer(server):
     del expected["max_tokens"]
     assert config == GenerationConfig(**expected)
     rest = {"typical": "typical_p", "min_p": "min_p", "top_k_top_p": "top_k", "top_p": "top_p", "sample": "temperature"}
+    rest["best_of_n"] = "num_stories"
     for strategy, name in rest.items():
-        value = 3 if name == "top_k" else 0.3
+        value = 3 if name in ("top_k", "num_stories") else 0.3
         assert getattr(CompletionRequest(strategy=strategy, **{name: value}).generation_config(), name) == value
     assert {*given, *rest.values()} == set(SETTINGS)
 

@@ -36,4 +36,6 @@ def released(model_folders, tmp_path_factory):
         sample = publish.draw_sample(storygen.Writer(loaded), "The Fox", "Once", 5)
     training = {**TRAINING, "metrics": {"evaluation": MEASURED}, "samples": [sample]}
     card = build_card("lstm", training, "Public domain.", [sample])
-    return artifact.save(tmp_path_factory.mktemp("released") / "lstm", loaded.model, loaded.tokenizer, training, card)
+    return artifact.save(
+        tmp_path_factory.mktemp("released") / "lstm", loaded.model, loaded.tokenizer, training, card, loaded.reward
+    )

@@ -124,6 +124,7 @@ def test_a_model_learns_what_was_preferred(pairs, parent, texts, tmp_path, rank,
     run = dpo(pairs, tmp_path / "run", parent, texts, *more)
     before, after = artifact.load(parent), artifact.load(run / "best")
     [step] = after.training["lineage"]
+    assert after.training["recipe"] == before.training["recipe"] and "metrics" not in after.training
     assert (step["method"], step["parent"]["revision"]) == ("dpo", before.revision)
     assert (step["data"]["votes"], step["data"]["pairs"]) == (60, 50)  # a coin says nothing
     assert step["held_out"]["accuracy"] == 1.0 and step["held_out"]["margin"] > 0
