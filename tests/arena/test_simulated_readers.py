@@ -38,7 +38,7 @@ def test_votes_go_the_way_of_real_ones(tmp_path):
     """Battles, ledger and export take them; each match has up to three readers, and none has two votes of one."""
     writer = storygen.load("checkpoints/char-lstm")
     strategies = (GenerationConfig(strategy="top_k", top_k=5), GenerationConfig(strategy="sample", temperature=0.7))
-    catalogue = Catalogue(tuple(Contestant(writer.name, config) for config in strategies), 100)
+    catalogue = Catalogue(tuple(Contestant(writer.name, config) for config in strategies), 300)
     board = LiveBoard(Ledger(VoteReader(tmp_path), Rules(ms_per_word=0)))
     titles = ["The Singing Fish", "The Lost Bell", "A Paper Boat"]
     arena = Arena({writer.name: writer}, catalogue, VoteStore(tmp_path), board, b"secret", suggestions=titles)

@@ -103,7 +103,7 @@ def test_keys_beams_and_an_lstm_on_a_phone(page):
 
 def test_a_story_of_its_own_and_a_branch_that_is_stopped(page):
     """The tab needs no story from elsewhere; Stop brings back what was there."""
-    set_number(page, "max-new-tokens", 1500)
+    set_number(page, "max-new-tokens", 600)
     open_tab(page, "Why this word")
     page.get_by_role("button", name="write one here").click()
     expect(page.locator(".why-story button").first).to_be_visible()
