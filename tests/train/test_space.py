@@ -55,7 +55,7 @@ def test_the_files_of_a_space_are_those_that_the_app_needs(project):
         "app.py",
         *(
             f"checkpoints/lstm/{name}"
-            for name in ("config.json", "model.safetensors", "tokenizer.json", "training.json")
+            for name in ("config.json", "model.safetensors", "reward.safetensors", "tokenizer.json", "training.json")
         ),
         "storygen/__init__.py",
         "storygen/arena/__init__.py",
