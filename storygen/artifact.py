@@ -108,14 +108,14 @@ def load(path_or_repo: str | Path, revision: str | None = None) -> Artifact:
         )
     training = read_training(directory)
     training.pop(HASHES, None)  # which is about these files, not about the model
+    weights = _sha256(directory / WEIGHTS)
     name = str(path_or_repo)
     if not revision:
         folder = directory.resolve()
         name = folder.parent.name if folder.name == BEST else folder.name
-        revision = hashes(directory)[WEIGHTS][:12]
-    model = model.eval()
-    reward = load_reward(directory, model, _sha256(directory / WEIGHTS)) if (directory / REWARD).exists() else None
-    return Artifact(model, tokenizer, name, revision, training, reward)
+        revision = weights[:12]
+    reward = load_reward(directory, model, weights) if (directory / REWARD).exists() else None
+    return Artifact(model.eval(), tokenizer, name, revision, training, reward)
 
 
 def locate(path_or_repo: str | Path, revision: str | None = None) -> tuple[Path, str]:

@@ -78,8 +78,7 @@ def send_model(folder: Path, repo: str, *, private: bool = False, tag: str | Non
     api = client()
     with in_one_line(repo, tag):
         url = make_repository(api, repo, private=private)
-        there = set(api.list_repo_files(repo)) - {".gitattributes", "README.md"}
-        if there and OURS not in there:
+        if holds_other(api, repo, OURS):
             raise StorygenError(
                 f"Hub repository {repo!r} holds something else than a storygen model; give another name"
             )
@@ -103,6 +102,12 @@ def make_repository(api: "HfApi", repo: str, *, private: bool, kind: str = "mode
     if private and not api.repo_info(repo, repo_type=kind).private:
         raise StorygenError(f"Hub repository {repo!r} exists and is public; give another name, or leave out --private")
     return str(url)
+
+
+def holds_other(api: "HfApi", repo: str, ours: str, kind: str = "model") -> bool:
+    """Whether a repository has files, but not the one by which ours are known."""
+    there = set(api.list_repo_files(repo, repo_type=kind)) - {".gitattributes", "README.md"}
+    return bool(there) and ours not in there
 
 
 def list_models(author: str | None = None) -> list[Listed]:

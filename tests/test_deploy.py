@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from scripts.try_dockerfile import instructions
 from storygen.cli import Parser, add_settings, settings_in
 from storygen.server.keys import add_key
 from storygen.server.settings import ServerConfig
@@ -21,9 +22,7 @@ DOCKERFILES = (DEPLOY / "Dockerfile", DEPLOY / "lambda" / "Dockerfile")
 
 def steps(dockerfile, word):
     """The arguments of all steps of a kind."""
-    lines = [line for line in dockerfile.read_text().splitlines() if not line.startswith("#")]
-    text = re.sub(r"\\\n\s*", "", "\n".join(lines))
-    return [line.removeprefix(word).strip() for line in text.splitlines() if line.startswith(word + " ")]
+    return [arguments for name, arguments in instructions(dockerfile) if name == word]
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=["server", "lambda"])

@@ -9,11 +9,10 @@ index` makes an index of training text, by which copies of it are found.
 """
 
 import argparse
-import itertools
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,11 @@ from tqdm import tqdm
 from storygen.arena.ledger import read_ledger
 from storygen.cli import Parser, add_settings, run, settings_in
 from storygen.config import write_json
-from storygen.data.files import find_files, read_file
-from storygen.data.sources import builtin_tales
-from storygen.data.story import ReadReport
 from storygen.errors import StorygenError
 from storygen.evaluation.baselines import COMPRESSORS, measure_baselines
 from storygen.evaluation.likelihood import Likelihood, LikelihoodConfig, text_likelihood
 from storygen.evaluation.people import people_section
-from storygen.evaluation.plots import draw_plots
+from storygen.evaluation.plots import draw_likelihood
 from storygen.evaluation.record import (
     FILE,
     REPORT,
@@ -41,30 +37,17 @@ from storygen.evaluation.record import (
     read_record,
     write_entry,
 )
-from storygen.evaluation.stories import OTHERS, judge, true_prompt_wins, write_for
+from storygen.evaluation.stories import judge, write_for
 from storygen.evaluation.tables import fill, report
 from storygen.folders import write_whole
 from storygen.writer import Writer, load
 from train import strategies
+from train.story_files import Texts, named, read_prompts, read_texts, text_files, training_files
 
 STORIES_METHOD = (
     "Stories for the prompts of held-out stories, top-p 0.9 at temperature 0.8, seeds from 0, at most 400 tokens "
     "(`python -m train.evaluate --stories`)."
 )
-
-
-@dataclass(frozen=True)
-class Texts:
-    """The texts of a story file, as they are, read again each time: memory does not grow with the file."""
-
-    file: Path
-    count: int
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[str]:
-        return (story.text for story in read_file(self.file, ReadReport(self.file.name)) if story.text.strip())
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -92,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         arguments.out.mkdir(parents=True, exist_ok=True)
         write_json(arguments.out / FILE, record)
         write_whole(arguments.out / REPORT, "\n".join(report(record)) + "\n")
-        draw_plots(record, arguments.out)
+        draw_likelihood(record, arguments.out)
     if arguments.write is not None:
         for folder in arguments.write or models:
             write_entry(Path(folder), record)
@@ -163,7 +146,7 @@ def measure_all(models: Sequence[str], arguments: argparse.Namespace) -> dict[st
     if arguments.compare is not None:
         record["comparison"] = comparison_section(measured)
     if arguments.train is not None:
-        files = find_files(arguments.train) if arguments.train else builtin_tales()[0]
+        files = training_files(arguments.train)
         record["baselines"] = compare_with_counting(files, texts, writers)
     return record
 
@@ -186,38 +169,6 @@ def names_of_models(writers: Sequence[Writer], given: Sequence[str]) -> dict[str
     return {
         writer.name if names[writer.name] == 1 else path: writer for writer, path in zip(writers, given, strict=True)
     }
-
-
-def text_files(given: Sequence[str]) -> list[Path]:
-    """The files that the command line names, or the built-in validation stories."""
-    return find_files(given) if given else builtin_tales()[1]
-
-
-def named(files: Sequence[Path]) -> dict[str, Path]:
-    """Each file by its name, or by its path where two have the same name."""
-    names = Counter(file.name for file in files)
-    return {file.name if names[file.name] == 1 else str(file): file for file in files}
-
-
-def read_texts(file: Path) -> Texts:
-    """The texts of a story file; lines that can't be used are reported on standard error."""
-    notes = ReadReport(file.name)
-    count = sum(bool(story.text.strip()) for story in read_file(file, notes))
-    for example in notes.examples:
-        print(f"note: {example}", file=sys.stderr)
-    if not count:
-        raise StorygenError(f"{file} holds no story")
-    return Texts(file, count)
-
-
-def read_prompts(files: Sequence[Path], count: int) -> list[tuple[str, str]]:
-    """The first (prompt or title, text) pairs of the files."""
-    stories = (story for file in files for story in read_file(file, ReadReport(file.name)))
-    asked = ((story.prompt or story.title, story.text) for story in stories if story.prompt or story.title)
-    pairs = list(itertools.islice(asked, count))
-    if not pairs:
-        raise StorygenError("no story of the files has a prompt or a title; name others with --prompts")
-    return pairs
 
 
 def measure(writer: Writer, texts: Texts, doing: str, config: LikelihoodConfig | None = None) -> Likelihood:
@@ -245,10 +196,9 @@ def measure_stories(writer: Writer, asked: Sequence[tuple[str, str]]) -> dict[st
     prompts = [prompt for prompt, _ in asked]
     written = tqdm(write_for(writer, prompts), f"{writer.name} writes", len(prompts), unit="story", disable=None)
     figures = asdict(judge(prompts, written))
-    if len(set(prompts)) > OTHERS:
-        wins = true_prompt_wins(writer.model, writer.tokenizer, asked)
-        wins = list(tqdm(wins, f"{writer.name} ranks", len(asked), unit="story", disable=None))
-        figures["true_prompt_wins"] = sum(wins) / len(wins)
+    found = strategies.share_found(writer, asked)
+    if found is not None:
+        figures["true_prompt_wins"] = found
     return {"method": STORIES_METHOD, **{name: round(value, 4) for name, value in figures.items()}}
 
 

@@ -156,8 +156,7 @@ def send(plan: Plan, repo: str) -> str:
         url = hub.make_repository(
             api, repo, private=plan.private, kind="space", space_sdk="gradio", space_hardware=plan.hardware
         )
-        there = set(api.list_repo_files(repo, repo_type="space")) - {".gitattributes", space.README}
-        if there and OURS not in there:
+        if hub.holds_other(api, repo, OURS, kind="space"):
             raise StorygenError(f"the Space {repo!r} holds another app; give another name, or delete it first")
         if plan.ratings:
             api.create_repo(plan.ratings, repo_type="dataset", private=True, exist_ok=True)

@@ -24,7 +24,8 @@ from storygen.training.log import FILE as LOG
 from storygen.training.log import RunLog
 from storygen.writer import Writer
 from train import hub_models, hub_space
-from train.evaluate import measure_model, named, read_prompts, read_texts, text_files
+from train.evaluate import measure_model
+from train.story_files import named, read_prompts, read_texts, text_files
 
 MAX_WEIGHTS = 16_000_000
 """Bytes of a weights file that may go into this repository."""

@@ -9,7 +9,6 @@ the cache folder, so an interrupted run goes on where it was.
 import hashlib
 import itertools
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,8 +19,7 @@ from tqdm import tqdm
 from storygen.arena.contestants import describe_decoding
 from storygen.cli import Parser, run
 from storygen.config import GenerationConfig, read_json, unknown_name, write_json
-from storygen.data.files import find_files, read_file
-from storygen.data.sources import builtin_tales
+from storygen.data.files import read_file
 from storygen.data.story import ReadReport, Story
 from storygen.errors import StorygenError
 from storygen.evaluation.continuations import (
@@ -41,6 +39,7 @@ from storygen.evaluation.strategies import GRID
 from storygen.evaluation.strategy_report import fill, report, row, save
 from storygen.folders import write_whole
 from storygen.writer import Writer, load
+from train.story_files import asked_in, stories_in, text_files, training_files
 
 SHIPPED = 30_000_000
 """Bytes of an index that is light enough to go with a checkpoint."""
@@ -68,11 +67,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise unknown_name("strategy", name, known)
     asked = arguments.strategy or known
     grid = [each.replace(max_new_tokens=arguments.tokens) for each in GRID if each.strategy in asked]
-    held_out = read_stories(find_files(arguments.text) if arguments.text else builtin_tales()[1])
+    held_out = [story for file in text_files(arguments.text) for story in stories_in(file)]
     stories = hold_out([story.text for story in held_out], arguments.stories, arguments.opening)
     if arguments.fill and not arguments.fill.is_file():
         raise StorygenError(f"--fill {arguments.fill} is not a file; give a Markdown file with marks for the tables")
-    training = find_files(arguments.train) if arguments.train else builtin_tales()[0]
+    training = training_files(arguments.train)
     index = cached_index(training, arguments.cache)
     arguments.out.mkdir(parents=True, exist_ok=True)
     writers = [load(model) for model in arguments.model]
@@ -128,7 +127,7 @@ def make_index(argv: Sequence[str] | None = None) -> None:
         "--out", type=Path, required=True, help="file to write, CHECKPOINT/memorisation.safetensors say"
     )
     arguments = parser.parse_args(argv)
-    files = find_files(arguments.train) if arguments.train else builtin_tales()[0]
+    files = training_files(arguments.train)
     made = build_index(story.text for story in read_training(files, "indexing"))
     made.save(arguments.out)
     print(
@@ -143,17 +142,6 @@ def about(index: Index) -> dict[str, Any]:
     """What is told of an index."""
     names = ("stories", "characters", "runs", "bytes", "false_positives")
     return {name: getattr(index, name) for name in names}
-
-
-def read_stories(files: Sequence[Path]) -> list[Story]:
-    """The stories of some files; lines that can't be used are reported on standard error."""
-    stories = []
-    for file in files:
-        report = ReadReport(file.name)
-        stories += [story for story in read_file(file, report) if story.text.strip()]
-        for example in report.examples:
-            print(f"note: {example}", file=sys.stderr)
-    return stories
 
 
 def read_training(files: Sequence[Path], doing: str) -> Iterator[Story]:
@@ -192,15 +180,23 @@ def rank_prompts(writer: Writer, stories: Sequence[Story], cache: Path) -> float
 
     Kept in the cache folder too.
     """
-    asked = [(story.prompt or story.title, story.text) for story in stories if story.prompt or story.title]
-    if len({prompt for prompt, _ in asked}) <= OTHERS:
-        return None
+    asked = list(asked_in(stories))
     path = cache / f"ranking-{digest(fingerprint(writer), *itertools.chain(*asked))}.json"
     if not path.exists():
-        wins = true_prompt_wins(writer.model, writer.tokenizer, asked)
-        wins = list(tqdm(wins, f"{writer.name} ranks prompts", len(asked), unit="story", disable=None, leave=False))
-        write_json(path, {"true_prompt_wins": sum(wins) / len(wins)})
+        found = share_found(writer, asked)
+        if found is None:
+            return None
+        write_json(path, {"true_prompt_wins": found})
     return read_json(path)["true_prompt_wins"]
+
+
+def share_found(writer: Writer, asked: Sequence[tuple[str, str]]) -> float | None:
+    """How often a text is likeliest after its own prompt, among ten; None if there are too few (prompt, text) pairs."""
+    if len({prompt for prompt, _ in asked}) <= OTHERS:
+        return None
+    wins = true_prompt_wins(writer.model, writer.tokenizer, asked)
+    wins = list(tqdm(wins, f"{writer.name} ranks prompts", len(asked), unit="story", disable=None, leave=False))
+    return sum(wins) / len(wins)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 import argparse
 import dataclasses
 import hashlib
+import itertools
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,12 @@ from storygen.tuning.dpo import (
 )  # fmt: skip
 from storygen.tuning.lineage import OF_WEIGHTS, descended, write_lineage
 from storygen.tuning.loop import Look, Outcome, Plan, fit, one_process
-from storygen.tuning.preferences import Pair, make_pairs, read_preferences, split_by_prompt
-from train.evaluate import named, read_texts, text_files
+from storygen.tuning.preferences import Pair, PairsConfig, draw_batches, make_pairs, read_preferences, split_by_prompt
+from train.story_files import named, read_texts, text_files
 from train.tune_sft import add_forgetting, bits_per_byte, print_forgetting
 
+AT_ONCE = 16
+"""Pairs that are read as one batch where nothing is learned from them."""
 STORIES_FOR_KL = 32
 """Held-out stories at whose tokens the divergence from the reference is measured: some thousands, which is enough."""
 
@@ -48,30 +52,37 @@ def add_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace --out if it holds an earlier run")
 
 
-def tune(arguments: argparse.Namespace) -> None:
-    """Trains, and writes the best model with its lineage."""
-    config = DPOConfig(**settings_in(arguments, DPOConfig))
-    files = named(text_files(arguments.text))
-    out = output_folder(arguments.out, arguments.overwrite, (LOG, artifact.BEST), [arguments.pairs])
-    parent, tuned = artifact.load(arguments.model), artifact.load(arguments.model)
-    rows = read_preferences(arguments.pairs)
+def read_pairs(
+    path: Path, parent: artifact.Artifact, config: PairsConfig
+) -> tuple[list[Pair], list[Pair], dict[str, Any]]:
+    """The pairs of an export to learn from, those that are held out, and what the lineage says of the votes."""
+    rows = read_preferences(path)
     context = parent.model.config.context_length
     pairs = make_pairs(rows, parent.tokenizer, context, weighted=not config.equal_raters)
     train, valid = split_by_prompt(pairs, config.valid_share, config.seed)
     print(f"{len(rows):,} votes on {len(pairs):,} pairs, {len(valid):,} of them held out", flush=True)
+    return train, valid, about(rows, pairs)
+
+
+def tune(arguments: argparse.Namespace) -> None:
+    """Trains, and writes the best model with its lineage."""
+    config = DPOConfig(**settings_in(arguments, DPOConfig))
+    texts = {name: read_texts(file) for name, file in named(text_files(arguments.text)).items()}
+    out = output_folder(arguments.out, arguments.overwrite, (LOG, artifact.BEST), [arguments.pairs])
+    parent, tuned = artifact.load(arguments.model), artifact.load(arguments.model)
+    train, valid, votes = read_pairs(arguments.pairs, parent, config)
     with locked(out):
         clear(out)
-        texts = [text for file in files.values() for text in read_texts(file)]
         if config.lora_rank:
             add_adapters(tuned.model, config.lora_rank)
-        outcome = _fit(parent, tuned, train, valid, texts, config, out)
+        outcome = _fit(parent, tuned, train, valid, list(itertools.chain(*texts.values())), config, out)
         model = merged(tuned.model) if config.lora_rank else tuned.model
         training = {name: value for name, value in tuned.training.items() if name not in OF_WEIGHTS}
         tuned = dataclasses.replace(tuned, model=model.eval(), training=training, reward=None)
-        figures = bits_per_byte(parent, tuned, files)
+        figures = bits_per_byte(parent, tuned, texts)
         best = outcome.looks[outcome.best]
         steps = descended(
-            parent, "dpo", about(rows, pairs), settings=config.to_dict(), bits_per_byte=figures,
+            parent, "dpo", votes, settings=config.to_dict(), bits_per_byte=figures,
             held_out={"pairs": len(valid), **best},
         )  # fmt: skip
         write_lineage(tuned, out / artifact.BEST, steps)
@@ -96,21 +107,14 @@ def _fit(
     accelerator = one_process()
     reference = parent.model.requires_grad_(False).to(accelerator.device)
     loss = PreferenceLoss(tuned.model, config)
-    known = {id(pair): row for pair, row in zip(train, reference_logprobs(reference, train, 16), strict=True)}
-    known_valid = reference_logprobs(reference, valid, 16)
+    known, known_valid = (reference_logprobs(reference, pairs, AT_ONCE) for pairs in (train, valid))
     kept_bits = text_likelihood(reference, parent.tokenizer, texts).bits_per_byte
     stories = [story for pair in valid for story in (pair.first, pair.second)][:STORIES_FOR_KL]
 
-    def batches(draw: torch.Generator) -> list[tuple[list[Pair], torch.Tensor]]:
-        order = torch.randperm(len(train), generator=draw).tolist()
-        parts = [order[start : start + config.batch_pairs] for start in range(0, len(order), config.batch_pairs)]
-        chosen = [[train[number] for number in part] for part in parts]
-        return [(part, torch.stack([known[id(pair)] for pair in part])) for part in chosen]
-
     def look() -> Look:
         with torch.no_grad():
-            parts = [(valid[i : i + 16], known_valid[i : i + 16]) for i in range(0, len(valid), 16)]
-            margins = torch.cat([loss.margins(*part) for part in parts])
+            parts = (slice(start, start + AT_ONCE) for start in range(0, len(valid), AT_ONCE))
+            margins = torch.cat([loss.margins(valid[part], known_valid[part]) for part in parts])
         found = preference_figures(margins, valid, config.beta)
         kl = divergence(tuned.model, reference, stories)
         bits = text_likelihood(tuned.model, parent.tokenizer, texts).bits_per_byte
@@ -123,7 +127,7 @@ def _fit(
         return Look(found.preference_loss, {name: round(value, 5) for name, value in figures.items()}, passed)
 
     plan = Plan(config.epochs, config.learning_rate, config.looks, config.patience, config.seed)
-    return fit(loss, batches, look, plan, accelerator, out)
+    return fit(loss, partial(draw_batches, train, known, config.batch_pairs), look, plan, accelerator, out)
 
 
 def about(rows: list[dict[str, Any]], pairs: list[Pair]) -> dict[str, Any]:

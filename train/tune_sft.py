@@ -18,7 +18,8 @@ from storygen.tuning.lineage import descended, write_lineage
 from storygen.tuning.sft import EPOCHS, check_size, default_settings
 from storygen.writer import Writer
 from train import pretrain
-from train.evaluate import measure, named, read_texts, text_files
+from train.evaluate import measure
+from train.story_files import Texts, named, read_texts, text_files
 
 
 def add_command(commands: Any) -> None:
@@ -49,7 +50,7 @@ def tune(arguments: argparse.Namespace) -> None:
     """Trains, measures, and writes the lineage."""
     if not arguments.epochs > 0:
         raise StorygenError(f"--epochs is {arguments.epochs:g}; it must be above 0")
-    files = named(text_files(arguments.text))
+    texts = {name: read_texts(file) for name, file in named(text_files(arguments.text)).items()}
     stories = PackedStories(arguments.data, "train")
     check_size(stories)
     parent = artifact.load(arguments.model)
@@ -58,7 +59,7 @@ def tune(arguments: argparse.Namespace) -> None:
         return
     best = arguments.out / artifact.BEST
     tuned = artifact.load(best)
-    figures = bits_per_byte(parent, tuned, files)
+    figures = bits_per_byte(parent, tuned, texts)
     data = {"corpus": arguments.data.resolve().name, "fingerprint": stories.manifest["fingerprint"][:12]}
     write_lineage(tuned, best, descended(parent, "sft", data, bits_per_byte=figures))
     print_forgetting(figures)
@@ -81,13 +82,12 @@ def _pretrain_arguments(arguments: argparse.Namespace, stories: PackedStories) -
 
 
 def bits_per_byte(
-    before: artifact.Artifact, after: artifact.Artifact, files: dict[str, Path]
+    before: artifact.Artifact, after: artifact.Artifact, texts: dict[str, Texts]
 ) -> dict[str, tuple[float, float]]:
     """Of each text, before and after."""
     figures = {}
-    for name, file in files.items():
-        texts = read_texts(file)
-        pair = (measure(Writer(model), texts, name).bits_per_byte for model in (before, after))
+    for name, stories in texts.items():
+        pair = (measure(Writer(model), stories, name).bits_per_byte for model in (before, after))
         figures[name] = tuple(round(value, 4) for value in pair)
     return figures
 

@@ -42,10 +42,10 @@ def make_board(ledger: Ledger, by_length: bool = False) -> Board:
     with ledger.lock:  # all of one moment; new votes may come while the rest is worked out
         reasons = ledger.reasons()
         ballots, said, days = ledger.ballots(reasons == 0), opinions(ledger, reasons), ledger.column("day")
-        models, decodings, likelihood = ledger.models(), ledger.decodings(), ledger.likelihood()
+        factors, likelihood = [ledger.models(), ledger.decodings()], ledger.likelihood()
         damaged = ledger.reader.damaged.total() + ledger.refused.total()
     contestants = rank(ballots, by_length=by_length)
-    models, decodings = rank_parts(ballots, [models, decodings], by_length=by_length)
+    models, decodings = rank_parts(ballots, factors, by_length=by_length)
     pair = [ballots.contestants.index(row.name) for row in leaders(contestants)]
     wins, games = win_matrix(ballots)
     named = zip(ballots.contestants, likelihood, strict=True)

@@ -73,8 +73,8 @@ def preferences(ledger: Ledger) -> Iterator[dict[str, Any]]:
 
 def stars(ledger: Ledger) -> Iterator[dict[str, Any]]:
     """One to five stars for a single story on some of four aspects, as they were recorded."""
+    keys = ("schema", "id", "ts", "rater", "prompt", "story", "stars", "note", "app_version")
     for record in ledger.stars():
-        keys = ("schema", "id", "ts", "rater", "prompt", "story", "stars", "note", "app_version")
         yield {key: record.get(key) for key in keys}
 
 

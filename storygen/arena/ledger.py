@@ -198,8 +198,8 @@ class Ledger:
         with self.lock:
             counted = self.reasons() == 0 if counted is None else counted
             names = tuple(self.names())
-            columns = [self.column(name) for name in ("left", "right", "rater", "longer")]
-            columns.insert(2, self.outcomes())
+            left, right, rater, longer = (self.column(name) for name in ("left", "right", "rater", "longer"))
+            columns = (left, right, self.outcomes(), rater, longer)
         # There may be new votes since the mask was made.
         return Ballots(names, *(column[: len(counted)][counted] for column in columns))
 

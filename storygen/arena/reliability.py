@@ -9,6 +9,7 @@ import numpy as np
 
 from storygen.arena.agreement import opinions
 from storygen.arena.ledger import Ledger
+from storygen.arena.ranking import sigmoid
 
 PRIOR = 10.0
 """Votes that a rater is given beforehand, as good as the average rater's."""
@@ -37,7 +38,7 @@ def estimate(match: np.ndarray, rater: np.ndarray, first: np.ndarray, raters: in
         return chance
     for _ in range(ROUNDS):
         evidence = np.bincount(pair, said * np.log(chance / (1 - chance))[rater])[pair]
-        right = 1 / (1 + np.exp(-said * evidence))  # the chance of each vote to be right
+        right = sigmoid(said * evidence)  # the chance of each vote to be right
         sums = np.bincount(rater, right, raters) + PRIOR * right.mean()
         chance = np.clip(sums / (np.bincount(rater, minlength=raters) + PRIOR), 0.5, 0.99)
     return chance

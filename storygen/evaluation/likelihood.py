@@ -211,6 +211,14 @@ def rows_to_score(pieces: Sequence[tuple[Sequence[int], int]]) -> tuple[Tensor, 
     return inputs, targets
 
 
+def token_nats(model: LanguageModel, pieces: Sequence[tuple[Sequence[int], int]]) -> Tensor:
+    """Negative log-probability of each token that is scored, 0 elsewhere: (pieces, width), all read as one batch."""
+    inputs, targets = (part.to(next(model.parameters()).device) for part in rows_to_score(pieces))
+    logits, _ = model(inputs)  # (pieces, width, vocabulary)
+    nats = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")  # IGNORED gives 0
+    return nats.view(targets.shape)
+
+
 @torch.inference_mode()
 def likelihood(
     model: LanguageModel,

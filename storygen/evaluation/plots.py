@@ -1,4 +1,4 @@
-"""The record of an evaluation as pictures."""
+"""The record of an evaluation as a picture."""
 
 from pathlib import Path
 from typing import Any
@@ -6,17 +6,9 @@ from typing import Any
 LIKELIHOOD = "likelihood.png"
 
 
-def draw_plots(record: dict[str, Any], folder: Path) -> list[Path]:
-    """Draws what the record has something for into the folder."""
-    return [path for path in (draw_likelihood(record, folder),) if path]
-
-
 def draw_likelihood(record: dict[str, Any], folder: Path) -> Path | None:
-    """Bits per byte of models, with intervals, and of baselines: a group of bars for each text."""
-    import matplotlib  # slow to import
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    """Bits per byte of models, with intervals, and of baselines: a group of bars for each text, if there are any."""
+    from matplotlib.figure import Figure  # slow to import
 
     models = {name: entry["likelihood"]["texts"] for name, entry in record["models"].items() if "likelihood" in entry}
     if not models:
@@ -24,7 +16,8 @@ def draw_likelihood(record: dict[str, Any], folder: Path) -> Path | None:
     baselines = record.get("baselines", {}).get("texts", {})
     texts = list(dict.fromkeys(text for figures in models.values() for text in figures))
     width = 0.8 / (len(models) + len(baselines))
-    figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
     for number, (name, figures) in enumerate([*models.items(), *baselines.items()]):
         places = [place + number * width for place, text in enumerate(texts) if text in figures]
         shown = [figures[text] for text in texts if text in figures]
@@ -43,5 +36,4 @@ def draw_likelihood(record: dict[str, Any], folder: Path) -> Path | None:
     figure.legend(loc="outside upper center", ncols=min(6, len(models) + len(baselines)))
     axes.grid(axis="y", alpha=0.3)
     figure.savefig(folder / LIKELIHOOD, dpi=120)
-    pyplot.close(figure)
     return folder / LIKELIHOOD

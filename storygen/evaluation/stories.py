@@ -8,12 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
 from storygen.config import GenerationConfig
 from storygen.errors import StorygenError
 from storygen.evaluation.diversity import repeated_share
-from storygen.evaluation.likelihood import rows_to_score
+from storygen.evaluation.likelihood import token_nats
 from storygen.models import LanguageModel
 from storygen.tokenizers import Tokenizer
 from storygen.writer import Result, Writer
@@ -134,7 +133,4 @@ def _nats_of_text(model: LanguageModel, tokenizer: Tokenizer, prompts: Sequence[
 @torch.inference_mode()
 def nats_of(model: LanguageModel, pieces: Sequence[tuple[Sequence[int], int]]) -> torch.Tensor:
     """Negative log-probability of the last `scored` of each piece's tokens (pieces,); all are read as one batch."""
-    inputs, targets = rows_to_score(pieces)
-    logits, _ = model(inputs.to(next(model.parameters()).device))  # (pieces, width, vocabulary)
-    nats = F.cross_entropy(logits.float().flatten(0, 1), targets.to(logits.device).flatten(), reduction="none")
-    return nats.view(targets.shape).double().sum(dim=1).cpu()
+    return token_nats(model, pieces).double().sum(dim=1).cpu()

@@ -77,15 +77,13 @@ class Reply:
                     yield _event({**self._head, "choices": [self._end(number, news)], **usage})
                 else:
                     yield self._event(number, news, usage)
-        except StorygenError as error:
+        except Exception as error:  # the status has been sent: a client would take a cut for the end
+            if not isinstance(error, StorygenError):
+                LOG.exception("a stream failed")
+                error = FailedError("the server failed at this request")
             notes.failed(error)
             _, kind, code = kind_of(error)
             yield _event(error_object(str(error), kind, code))
-            return
-        except Exception:  # the status has been sent: a client would take the cut for the end
-            LOG.exception("a stream failed")
-            notes.failed(FailedError("internal error"))
-            yield _event(error_object("the server failed at this request", "server_error", "internal_error"))
             return
         if usage:
             yield _event({**self._head, "choices": [], "usage": usage_of(list(results.values()))})

@@ -11,28 +11,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from storygen.config import Config, option
+from storygen.config import option
 from storygen.data.batches import IGNORED
 from storygen.evaluation.likelihood import rows_to_score
 from storygen.models import LanguageModel
-from storygen.tuning.preferences import Pair, logprobs
+from storygen.tuning.preferences import Pair, PairsConfig, logprobs
 from storygen.tuning.told import Told
 
 
 @dataclass(frozen=True)
-class DPOConfig(Config):
+class DPOConfig(PairsConfig):
     """How a model is tuned on preference pairs."""
 
     beta: float = option(
         0.1, "How strongly the model is held to what it was; with length_normalised take 5 or so.", low=1e-4
     )
     length_normalised: bool = option(False, "Divide log-probabilities by the length of the story in tokens.")
-    equal_raters: bool = option(False, "Let the votes of all raters weigh the same, reliable or not.")
     epochs: float = option(2.0, "Passes over the pairs, at most.", low=0.01)
     learning_rate: float = option(5e-5, "Highest learning rate of AdamW.", low=0.0)
     batch_pairs: int = option(16, "Pairs in a batch; 16 of 900 characters take 3 GB.", low=1)
     lora_rank: int = option(0, "Train low-rank adapters of this rank in place of all weights; 0: don't.", low=0)
-    valid_share: float = option(0.1, "Share of the prompts whose pairs are held out.", low=0.01, high=0.5)
     looks: int = option(3, "Validations in an epoch.", low=1)
     patience: int = option(3, "End after this many validations without a better one.", low=1)
     max_kl: float = option(
@@ -41,7 +39,6 @@ class DPOConfig(Config):
     max_worse: float = option(
         0.03, "End when bits per byte on the text to be kept are worse by more than this share.", low=0.0
     )
-    seed: int = option(0, "Draws the order of the pairs and which prompts are held out.", low=0, high=2**31 - 1)
 
 
 def margin(

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor
 
 from storygen.arena.export import PAIRS
+from storygen.config import Config, option
 from storygen.errors import StorygenError
-from storygen.evaluation.likelihood import rows_to_score
+from storygen.evaluation.likelihood import token_nats
 from storygen.models import LanguageModel
 from storygen.tokenizers import Tokenizer
 from storygen.tuning.told import Told, tell
@@ -23,6 +24,15 @@ _FIELDS = {
     "prompt": str, "opening": str, "chosen": str, "rejected": str, "chosen_ended": bool, "rejected_ended": bool,
     "reliability": float,
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PairsConfig(Config):
+    """How preference pairs are weighed, and which of them are held out."""
+
+    equal_raters: bool = option(False, "Let the votes of all raters weigh the same, reliable or not.")
+    valid_share: float = option(0.1, "Share of the prompts whose pairs are held out.", low=0.01, high=0.5)
+    seed: int = option(0, "Draws the order of the pairs and which prompts are held out.", low=0, high=2**31 - 1)
 
 
 @dataclass(frozen=True)
@@ -114,19 +124,14 @@ def split_by_prompt(pairs: Sequence[Pair], share: float, seed: int = 0) -> tuple
     return train, valid
 
 
+def draw_batches(
+    pairs: Sequence[Pair], known: Tensor, size: int, draw: torch.Generator
+) -> list[tuple[list[Pair], Tensor]]:
+    """An epoch's batches in a drawn order, each with the rows of `known`, (pairs, ...), that belong to its pairs."""
+    parts = torch.randperm(len(pairs), generator=draw).split(size)
+    return [([pairs[number] for number in part], known[part]) for part in parts]
+
+
 def logprobs(model: LanguageModel, stories: Sequence[Told]) -> Tensor:
     """Log-probability of each story's own tokens, given what stands before them: (stories,), with gradient."""
-    nats, _ = token_nats(model, stories)
-    return -nats.sum(dim=1)
-
-
-def token_nats(model: LanguageModel, stories: Sequence[Told]) -> tuple[Tensor, Tensor]:
-    """Negative log-probability of each token, 0 where it is not the story's own, and the logits they are of.
-
-    (stories, width) and (stories, width, vocabulary).
-    """
-    device = next(model.parameters()).device
-    inputs, targets = (part.to(device) for part in rows_to_score([(each.tokens, each.scored) for each in stories]))
-    logits = model(inputs)[0].float()
-    nats = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")  # IGNORED gives 0
-    return nats.view(targets.shape), logits
+    return -token_nats(model, [(each.tokens, each.scored) for each in stories]).sum(dim=1)

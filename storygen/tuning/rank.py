@@ -6,25 +6,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from storygen.config import Config, option
+from storygen.config import option
 from storygen.models import LanguageModel
 from storygen.tuning.dpo import weighted_loss
-from storygen.tuning.preferences import Pair
+from storygen.tuning.preferences import Pair, PairsConfig
 from storygen.tuning.reward import RewardModel, features
 
 
 @dataclass(frozen=True)
-class RankConfig(Config):
+class RankConfig(PairsConfig):
     """How a reward model is trained."""
 
-    equal_raters: bool = option(False, "Let the votes of all raters weigh the same, reliable or not.")
     epochs: float = option(40.0, "Passes over the pairs, at most.", low=0.01)
     learning_rate: float = option(3e-3, "Highest learning rate of AdamW.", low=0.0)
     weight_decay: float = option(1.0, "Decay of the weights, of which there are about as many as pairs.", low=0.0)
     batch_pairs: int = option(32, "Pairs in a batch.", low=1)
-    valid_share: float = option(0.1, "Share of the prompts whose pairs are held out.", low=0.01, high=0.5)
     patience: int = option(10, "End after this many epochs without a better validation.", low=1)
-    seed: int = option(0, "Draws the order of the pairs and which prompts are held out.", low=0, high=2**31 - 1)
 
 
 class RewardLoss(nn.Module):
