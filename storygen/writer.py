@@ -83,8 +83,14 @@ class Result:
 class StoryStream:
     """An iterator over pieces of text; `result` is there once it is exhausted, `close()` stops early."""
 
-    def __init__(self, pieces: Iterator[str], opening: str, cancel: Callable[[], None] = lambda: None) -> None:
-        self._pieces, self._cancel = pieces, cancel
+    def __init__(
+        self,
+        pieces: Iterator[str],
+        opening: str,
+        cancel: Callable[[], None] = lambda: None,
+        ahead: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        self._pieces, self._cancel, self._ahead = pieces, cancel, ahead
         self.opening = opening
         """What the pieces continue."""
         self.result: Result | None = None
@@ -98,6 +104,11 @@ class StoryStream:
         except StopIteration as stop:
             self.result = stop.value or self.result
             raise StopIteration from None
+
+    @property
+    def ahead(self) -> int | None:
+        """How many requests come before this one while it waits for its turn; None if it does not, as far as known."""
+        return self._ahead()
 
     def close(self) -> None:
         """Stops generating; no result is made."""
@@ -164,7 +175,7 @@ class Writer:
         )
         generation = self.engine.submit([*prompt, *known], rest, self._stops_at(config.stop, known), explain)
         pieces = self._write(generation, written, prompt, opening, title, config, tuple(notes))
-        return StoryStream(pieces, opening, generation.cancel)
+        return StoryStream(pieces, opening, generation.cancel, lambda: generation.ahead)
 
     def _stream_best(
         self, opening: str, title: str, config: GenerationConfig, explain: bool, written: Sequence[Token]
@@ -187,7 +198,8 @@ class Writer:
         except Exception:
             close()
             raise
-        return StoryStream(self._pick_best(streams, config), streams[0].opening, close)
+        first = streams[0]
+        return StoryStream(self._pick_best(streams, config), first.opening, close, lambda: first.ahead)
 
     def _pick_best(self, streams: Sequence[StoryStream], config: GenerationConfig) -> Iterator[str]:
         running = streams

@@ -77,7 +77,7 @@ class Engine:
                 raise UnavailableError(f"{len(self._waiting)} requests are waiting already; try again in a moment")
             STEPPER.wake(self)
             self._waiting.append(request)
-        return Generation(request)
+        return Generation(request, lambda: self._ahead_of(request))
 
     @property
     def waiting(self) -> int:
@@ -88,6 +88,11 @@ class Engine:
     def active_rows(self) -> int:
         """How many sequences the model works on now."""
         return sum(request.rows for request in self._active) + (self._admitted is not None)
+
+    def _ahead_of(self, request: Request) -> int | None:
+        """How many of those that wait are let in before this request; None if it does not wait."""
+        with STEPPER.changed:
+            return self._waiting.index(request) if request in self._waiting else None
 
     def close(self) -> None:
         """Cancels all requests and takes no more."""

@@ -36,8 +36,8 @@ class Generation:
     tokens only at its end. `cancel()`, or letting go of the iterator, frees what the request holds within a step.
     """
 
-    def __init__(self, request: "Request") -> None:
-        self._request = request
+    def __init__(self, request: "Request", ahead: Callable[[], int | None]) -> None:
+        self._request, self._ahead = request, ahead
         self._ready: deque[Token] = deque()
         self._is_over = False
 
@@ -70,6 +70,11 @@ class Generation:
     def finish_reason(self) -> str | None:
         """`end`, `stop`, `length`, `context`, `exhausted` (all banned), `cancelled` or `error`; None while it runs."""
         return self._request.finish_reason
+
+    @property
+    def ahead(self) -> int | None:
+        """How many requests are to be let in before this one; None once it is its turn, or it has ended."""
+        return self._ahead()
 
     @property
     def explained_prompt(self) -> tuple[Token, ...]:

@@ -6,8 +6,8 @@ import gradio as gr
 
 from storygen.arena.limit import Limit
 from storygen.config import MAX_OPENING, MAX_TITLE, GenerationConfig, unknown_name
-from storygen.decoding.engine import MAX_ROWS
 from storygen.errors import StorygenError
+from storygen.ui.events import WRITING
 from storygen.ui.stream import growing
 from storygen.writer import Writer
 
@@ -70,4 +70,4 @@ def build_api(writers: Mapping[str, Writer]) -> None:
             raise gr.Error(str(error), print_exception=False) from None
 
     generate_story.__annotations__["return"] = str  # what a client gets each time; Gradio knows nothing of iterators
-    gr.api(generate_story, concurrency_id="generate", concurrency_limit=MAX_ROWS)
+    gr.api(generate_story, **WRITING)

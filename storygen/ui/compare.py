@@ -10,9 +10,8 @@ from storygen.arena.match import MAX_PROMPT, Prompt, Side
 from storygen.arena.personal import ENOUGH_OF_ONES_OWN
 from storygen.arena.record import MODES
 from storygen.arena.votes import MAX_NOTE, TAGS
-from storygen.decoding.engine import MAX_ROWS
 from storygen.errors import StorygenError
-from storygen.ui.events import QUIET, warn
+from storygen.ui.events import QUIET, WRITING, warn
 from storygen.ui.markdown import plain
 from storygen.ui.rater import RaterWidgets, rater_of
 from storygen.ui.stream import spaced
@@ -169,9 +168,8 @@ def build_compare_tab(arena: Arena, rater: RaterWidgets) -> None:
         fight,
         [prompt, mode, model, left, right, rater.browser, battle_id],
         outputs,
-        concurrency_id="generate",
-        concurrency_limit=MAX_ROWS,
         trigger_mode="once",
+        **WRITING,
         **QUIET,
     ).then(lambda: gr.update(interactive=True), None, go, queue=False, **QUIET)  # whatever happened
 

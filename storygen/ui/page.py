@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import gradio as gr
 
 from storygen.arena.battle import Arena
-from storygen.ui import announce, compare, how, keys, write
+from storygen.ui import announce, compare, connection, how, keys, write
 from storygen.ui.api import build_api
 from storygen.ui.leaderboard import build_leaderboard_tab
 from storygen.ui.markdown import plain
@@ -19,8 +19,8 @@ from storygen.writer import Writer
 LOOK = {
     "theme": THEME,
     "i18n": gr.I18n(**{language: {**TEXTS[language], **how.steps(language)} for language in TEXTS}),
-    "css": CSS + write.CSS + WHY_CSS + compare.CSS + how.CSS + announce.CSS,
-    "js": f"() => {{ ({keys.SCRIPT})(); ({announce.SCRIPT})(); }}",
+    "css": CSS + write.CSS + WHY_CSS + compare.CSS + how.CSS + announce.CSS + connection.CSS,
+    "js": f"() => {{ ({keys.SCRIPT})(); ({announce.SCRIPT})(); ({connection.SCRIPT})(); }}",
 }
 """What Gradio takes with the launch rather than with the page."""
 FILES_KEPT = 3600
@@ -30,6 +30,7 @@ FILES_KEPT = 3600
 def build_page(writers: Mapping[str, Writer], arena: Arena, notes: Sequence[str] = ()) -> gr.Blocks:
     """The app as Blocks, ready to be launched with LOOK. The notes stand at the top of the page."""
     with gr.Blocks(title="storygen", analytics_enabled=False, delete_cache=(FILES_KEPT, FILES_KEPT)) as page:
+        connection.build_connection()
         gr.Markdown(f"# storygen\n{fixed('page.about')}")
         build_notes(notes)
         rater = build_rater(page, arena)

@@ -11,7 +11,7 @@ from storygen.decoding.engine import MAX_ROWS
 from storygen.errors import StorygenError
 from storygen.explain import Branches, beam_tree
 from storygen.models.transformer import Transformer
-from storygen.ui.events import QUIET, warn
+from storygen.ui.events import QUIET, WRITING, warn
 from storygen.ui.stream import Pen, growing
 from storygen.ui.texts import fixed, say
 from storygen.ui.why_html import beams_html, branches_html, empty_html, token_name, waiting_html, writing_html
@@ -157,7 +157,7 @@ def build_why_tab(writers: Mapping[str, Writer], written: gr.State, tab: gr.Tab)
         return shown_inside(writer_of(view), view, layer or 0, head or 0) if view else hint_html()
 
     models = {"concurrency_id": "explain", "concurrency_limit": MAX_ROWS, **QUIET}
-    writes = {"concurrency_id": "generate", "concurrency_limit": MAX_ROWS, **QUIET}
+    writes = {**WRITING, **QUIET}
     seen = [look, [view, looks_inside, layer, head], inside]
     story.begin(begin, pen, [*outputs, *boxes], trigger_mode="once", **writes)
     panel.pick(branch, [view, pen], outputs, trigger_mode="once", **writes).then(*seen, **models)

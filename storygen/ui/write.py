@@ -9,16 +9,15 @@ import gradio as gr
 from storygen.arena.battle import Arena
 from storygen.arena.suggestions import SUGGESTIONS
 from storygen.config import MAX_OPENING, MAX_TITLE
-from storygen.decoding.engine import MAX_ROWS
 from storygen.errors import StorygenError
 from storygen.models.transformer import Transformer
 from storygen.permalink import from_query
 from storygen.ui.drafts import draft_cards, draft_name, status_html
-from storygen.ui.events import QUIET, warn
+from storygen.ui.events import QUIET, WRITING, warn
 from storygen.ui.rater import RaterWidgets
 from storygen.ui.settings import build_settings, config_of, offered, values_of
 from storygen.ui.stars import build_stars
-from storygen.ui.stream import Pen, growing
+from storygen.ui.stream import Pen, growing, progress
 from storygen.ui.texts import fixed, say
 from storygen.writer import Result, Writer
 
@@ -56,10 +55,12 @@ CSS = """
 
 def write_story(
     writers: Mapping[str, Writer], title: str, opening: str, model: str, *settings: Any
-) -> Iterator[tuple[str, Result | None]]:
-    """The story so far and, at the end, the result, a few times a second. Settings are as `config_of` takes them."""
+) -> Iterator[tuple[str, Result | int | None]]:
+    """The story so far, a few times a second. With it comes, while it waits for its turn, how many stories come
+    before it, and at the end the result. Settings are as `config_of` takes them.
+    """
     stream = writers[model].stream(opening or "", title or "", config_of(*settings))
-    yield from ((text, None) for text in growing(stream, stream.opening))
+    yield from ((text, stream.ahead) for text in growing(stream, stream.opening))
     yield stream.result.story, stream.result
 
 
@@ -146,8 +147,8 @@ def build_write_tab(page: gr.Blocks, writers: Mapping[str, Writer], arena: Arena
                     if pen.stops:
                         yield text, status_html(say("write.stopped")), *(gr.skip(),) * 4
                         return
-                    if result is None:
-                        yield text + CARET, status_html(say("write.writing")), *(gr.skip(),) * 4
+                    if not isinstance(result, Result):
+                        yield text + CARET, status_html(progress(result)), *(gr.skip(),) * 4
                 drafts = [*drafts, result][-KEPT:]
                 names = [(draft_name(number, draft), number) for number, draft in enumerate(drafts)]
                 back = gr.update(choices=names, value=None)
@@ -173,8 +174,7 @@ def build_write_tab(page: gr.Blocks, writers: Mapping[str, Writer], arena: Arena
             writes(opening_of, is_new),
             [story, drafts, pen, title, opening, model, *settings.inputs],
             [story, status, written, drafts, cards, bring_back],
-            concurrency_id="generate",
-            concurrency_limit=MAX_ROWS,
+            **WRITING,
             **QUIET,
         )
         writing.then(_idle, [story, before], [*buttons, story], queue=False, **QUIET)

@@ -141,6 +141,11 @@ def story(page):
     return page.locator("#story textarea").input_value()
 
 
+def printable(text):
+    """Without control characters, which an untrained model writes and a text box changes."""
+    return "".join(character for character in text if character.isprintable())
+
+
 def new_round(page):
     """Two stories that wait for a verdict."""
     open_tab(page, "Compare")

@@ -1,17 +1,9 @@
 """The page for everybody: at the first visit, by keyboard, on a phone, in the dark, in German, several at once."""
 
-import gc
-import time
-
 import pytest
 
-from storygen.arena.opening import open_arena
-from storygen.artifact import Artifact
-from storygen.ui.page import LOOK, build_page
 from storygen.ui.texts import TEXTS
-from storygen.writer import Writer
 from tests.e2e.conftest import choose, expect, new_round, open_tab, set_number, story, visit
-from tests.toys import Gate
 
 pytestmark = pytest.mark.e2e
 
@@ -151,32 +143,3 @@ def test_a_german_reads_german(browser, app):
             shown = page.locator("[role=tabpanel]:visible").first.inner_text()
             assert "__i18n__" not in shown and "Press" not in shown and " the model " not in shown
         expect(page.locator("#how-choice")).to_contain_text("Token können gezogen werden")
-
-
-@pytest.fixture
-def slow_page(tokenizer, tmp_path):
-    """The page, served by this process, of a model that writes when it is let; gives its address and the writer."""
-    writer = Writer(Artifact(Gate(tokenizer.vocab_size, never=3), tokenizer, "gate", "0"))
-    page = build_page({"gate": writer}, open_arena({"gate": writer}, {"STORYGEN_VOTES": str(tmp_path)}))
-    _, url, _ = page.launch(**LOOK, ssr_mode=False, prevent_thread_lock=True, quiet=True)
-    yield url.rstrip("/"), writer
-    writer.model.let(100_000)
-    page.close()
-    writer.engine.close()
-
-
-def test_a_closed_tab_frees_the_engine(browser, slow_page):
-    """Sixteen visitors who have gone would leave no room for the next one."""
-    url, writer = slow_page
-    with visit(browser, url) as page:
-        set_number(page, "max-new-tokens", 2000)
-        page.locator("#write").click()
-        writer.model.let(20)
-        page.wait_for_function("document.querySelector('#story textarea').value.length > 3")
-        assert writer.engine.active_rows == 1
-    writer.model.let(500)  # a quarter of the story: it could not end by itself
-    end = time.monotonic() + 30
-    while writer.is_busy:
-        assert time.monotonic() < end, "the story is still being written"
-        gc.collect()
-        time.sleep(0.05)

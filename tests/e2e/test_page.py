@@ -6,14 +6,9 @@ import pytest
 
 from storygen.arena.votes import read_votes
 from storygen.config import STRATEGIES
-from tests.e2e.conftest import choose, expect, go, new_round, open_tab, set_number, story, visit
+from tests.e2e.conftest import choose, expect, go, new_round, open_tab, printable, set_number, story, visit
 
 pytestmark = pytest.mark.e2e
-
-
-def printable(text):
-    """Without control characters, which an untrained model writes and a text box changes."""
-    return "".join(character for character in text if character.isprintable())
 
 
 def cast(votes):

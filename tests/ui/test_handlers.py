@@ -8,7 +8,7 @@ from storygen.errors import StorygenError
 from storygen.ui.drafts import draft_cards, status_html
 from storygen.ui.markdown import plain
 from storygen.ui.settings import PRESETS, TUNABLE, config_of, offered, values_of
-from storygen.ui.stream import paced
+from storygen.ui.stream import paced, progress
 from storygen.ui.texts import TEXTS
 from storygen.ui.write import write_story
 
@@ -55,10 +55,19 @@ def test_the_tab_shows_what_the_writer_writes(model_folders):
 
 def test_paced_shows_the_first_and_the_last():
     """The last piece of a story must not be swallowed because it came too soon after another."""
-    assert list(paced(range(100), seconds=60)) == [0, 99]
-    assert list(paced(range(5), seconds=0)) == [0, 1, 2, 3, 4]
-    assert list(paced([], seconds=60)) == []
-    assert list(paced([1], seconds=60)) == [1]
+    assert list(paced(range(100), lambda _: 60)) == [0, 99]
+    assert list(paced(range(5), lambda _: 0)) == [0, 1, 2, 3, 4]
+    assert list(paced([], lambda _: 60)) == []
+    assert list(paced([1], lambda _: 60)) == [1]
+
+
+def test_who_waits_is_told_the_place():
+    assert [progress(ahead) for ahead in (2, 1, 0, None)] == [
+        "2 stories are written before yours.",
+        "One story is written before yours.",
+        "Yours is the next story to be written.",
+        "Writing ...",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,12 @@ TEXTS = {
     "Token auf einmal an.",
     "about.lstm": "Ein LSTM, {size} Millionen Gewichte: es liest ein Token nach dem anderen und behält, was zählt, in "
     "einem Gedächtnis fester Größe.",
+    "wait.next": "Deine Geschichte wird als nächste geschrieben.",
+    "wait.one": "Vor deiner wird noch eine Geschichte geschrieben.",
+    "wait.many": "Vor deiner werden noch {count} Geschichten geschrieben.",
+    "lost": "Die Verbindung zum Server ist weg. Was hier steht, bleibt und kann kopiert werden. Neuer Versuch ...",
+    "lost.back": 'Der Server ist wieder da. Zum Weitermachen <a href="">die Seite neu laden</a>; kopiere vorher, was '
+    "du behalten willst.",
     "stars": "Diese Geschichte bewerten",
     "stars.save": "Bewertung sichern",
     "stars.consent": "Wird mit der Geschichte gespeichert, darf veröffentlicht werden, ohne Namen und Adresse.",
