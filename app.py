@@ -7,7 +7,7 @@ from pathlib import Path
 from storygen.arena.opening import open_arena
 from storygen.catalogue import load_writers
 from storygen.cli import run
-from storygen.ui.page import LOOK, build_page
+from storygen.ui.page import build_page, launch
 from storygen.zerogpu import register
 
 
@@ -20,7 +20,7 @@ def main() -> None:
     page = build_page(writers, arena, notes)
     page.queue(max_size=32)
     arena.start()
-    page.launch(**LOOK, ssr_mode=False, footer_links=["settings"])
+    launch(page)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The whole page: a heading and the tabs."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import gradio as gr
 
@@ -50,6 +51,13 @@ def build_page(writers: Mapping[str, Writer], arena: Arena, notes: Sequence[str]
                     how.build_how_tab(here, lesson)
         build_api(writers)
     return page
+
+
+def launch(page: gr.Blocks, **options: Any) -> str:
+    """Serves the page and gives its address; options are those of `Blocks.launch`."""
+    # _frontend: Gradio would look at the page first, and end the app where a busy machine takes 3 s to show it.
+    _, url, _ = page.launch(**LOOK, ssr_mode=False, footer_links=["settings"], _frontend=False, **options)
+    return url.rstrip("/")
 
 
 def build_notes(notes: Sequence[str]) -> None:

@@ -24,11 +24,10 @@ def writers():
 @pytest.fixture(scope="module")
 def address(writers, tmp_path_factory):
     """The page, served by this process."""
-    from storygen.ui.page import LOOK, build_page
+    from storygen.ui.page import build_page, launch
 
     page = build_page(writers, open_arena(writers, {"STORYGEN_VOTES": str(tmp_path_factory.mktemp("votes"))}))
-    _, url, _ = page.launch(**LOOK, ssr_mode=False, prevent_thread_lock=True, quiet=True)
-    yield url.rstrip("/")
+    yield launch(page, prevent_thread_lock=True, quiet=True)
     page.close()
 
 

@@ -8,7 +8,7 @@ import pytest
 from storygen.arena.opening import open_arena
 from storygen.artifact import Artifact
 from storygen.config import GenerationConfig
-from storygen.ui.page import LOOK, build_page
+from storygen.ui.page import build_page, launch
 from storygen.writer import Writer
 from tests.e2e.conftest import expect, printable, set_number, story, visit
 from tests.toys import Gate
@@ -26,8 +26,8 @@ def slow_page(tokenizer, tmp_path_factory):
     writer.engine.max_rows = 1
     votes = tmp_path_factory.mktemp("votes")
     page = build_page({"gate": writer}, open_arena({"gate": writer}, {"STORYGEN_VOTES": str(votes)}))
-    _, url, _ = page.launch(**LOOK, ssr_mode=False, prevent_thread_lock=True, quiet=True)
-    yield url.rstrip("/"), writer, page.server
+    url = launch(page, prevent_thread_lock=True, quiet=True)
+    yield url, writer, page.server
     writer.model.let(100_000)
     page.close()
     writer.engine.close()
