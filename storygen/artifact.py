@@ -1,7 +1,8 @@
 """One trained model as a folder, the only thing that training and serving share.
 
 config.json (architecture and shape), model.safetensors (float16), tokenizer.json, training.json (how it came to be) and
-README.md (the model card); with a reward model also reward.safetensors. Nothing in it is ever executed.
+README.md (the model card); with a reward model also reward.safetensors, and memorisation.safetensors if an index of the
+training text goes with it. Nothing in it is ever executed.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ from safetensors.torch import save_file
 
 from storygen.config import ModelConfig, read_json, write_json
 from storygen.errors import StorygenError
+from storygen.evaluation.memorisation import FILE as INDEX
 from storygen.folders import written_aside
 from storygen.hub import fetch_file, fetch_files
 from storygen.models import ARCHITECTURES, LanguageModel, build_model, config_from_dict, config_to_dict
@@ -26,7 +28,7 @@ CONFIG, WEIGHTS, TOKENIZER, TRAINING, CARD = (
     "config.json", "model.safetensors", "tokenizer.json", "training.json", "README.md",
 )  # fmt: skip
 REQUIRED = (CONFIG, WEIGHTS, TOKENIZER)
-FILES = (*REQUIRED, TRAINING, CARD, REWARD)
+FILES = (*REQUIRED, TRAINING, CARD, REWARD, INDEX)
 HASHES = "sha256"
 """Field of training.json: the SHA-256 of each required file, and of the reward model if there is one, by name."""
 BEST = "best"
@@ -49,6 +51,8 @@ class Artifact:
     training: dict[str, Any] = field(default_factory=dict)
     reward: RewardModel | None = None
     """What picks the best of several stories, if one was trained."""
+    folder: Path | None = None
+    """Where its files are, if it was loaded from any."""
 
 
 def save(
@@ -115,7 +119,7 @@ def load(path_or_repo: str | Path, revision: str | None = None) -> Artifact:
         name = folder.parent.name if folder.name == BEST else folder.name
         revision = weights[:12]
     reward = load_reward(directory, model, weights) if (directory / REWARD).exists() else None
-    return Artifact(model.eval(), tokenizer, name, revision, training, reward)
+    return Artifact(model.eval(), tokenizer, name, revision, training, reward, directory)
 
 
 def locate(path_or_repo: str | Path, revision: str | None = None) -> tuple[Path, str]:

@@ -21,15 +21,10 @@ from storygen.data.files import Columns, find_files, read_file
 from storygen.data.gutenberg import GutenbergSource
 from storygen.data.hub import DATASETS, HubSource
 from storygen.data.story import ReadReport, Story
+from storygen.data.tales import builtin_tales
 from storygen.errors import StorygenError
 
-CORPUS = Path(__file__).parent / "corpus"
 KINDS = ("tales", "files", "gutenberg", "hub", *DATASETS)
-
-
-def builtin_tales() -> tuple[list[Path], list[Path]]:
-    """Training and validation files of the corpus that ships with the package."""
-    return [CORPUS / "tales.train.jsonl.gz"], [CORPUS / "tales.valid.jsonl.gz"]
 
 
 def parse_source(text: str, split: str = "train") -> list[Input]:

@@ -2,17 +2,25 @@
 
 import html
 from collections.abc import Sequence
+from pathlib import Path
 
 from storygen.arena.contestants import describe_decoding
+from storygen.evaluation.copied import look_for_copies
 from storygen.permalink import to_query
 from storygen.ui.texts import fixed, number, say
 from storygen.writer import Result
 
 
-def status_html(said: Result | str) -> str:
-    """What is told below a story, or a plain message: how it ended, its link, and figures for who wants them."""
-    if isinstance(said, str):
-        return f"<p>{html.escape(said)}</p>" if said else ""
+def message_html(said: str) -> str:
+    """A plain message below a story, or nothing."""
+    return f"<p>{html.escape(said)}</p>" if said else ""
+
+
+def status_html(said: Result, folder: Path | None = None) -> str:
+    """What is told below a story: how it ended, its link, and figures for who wants them.
+
+    With the model's folder they have what was copied from its training text, if an index of that is there.
+    """
     query = to_query(said)
     link = f' · <a href="?{html.escape(query)}" target="_blank">{say("write.link")}</a>' if query else ""
     notes = "".join(f"<p>{html.escape(note)}</p>" for note in said.notes)
@@ -28,8 +36,21 @@ def status_html(said: Result | str) -> str:
     )
     return (
         f"<p>{say(f'ending.{said.finish_reason}')} · {say('seed')} {said.seed}{link}</p>{notes}"
-        f"<details><summary>{say('figures')}</summary><p>{html.escape(figures)}</p></details>"
+        f"<details><summary>{say('figures')}</summary><p>{html.escape(figures)}</p>"
+        f"{_copied_html(said.text, folder) if folder else ''}</details>"
     )
+
+
+def _copied_html(story: str, folder: Path) -> str:
+    told = look_for_copies(story, folder)
+    if told is None:
+        return ""
+    found, source = told
+    if not found.longest:
+        return f"<p>{say('copied.none')}</p>"
+    stretch = say("copied", share=f"{found.share:.1%}", count=found.longest, stretch=found.stretch)
+    where = say("copied.from", title=source.title) if source else say("copied.elsewhere")
+    return f"<p>{html.escape(stretch)} {html.escape(where)}</p>"
 
 
 def draft_name(place: int, draft: Result) -> str:

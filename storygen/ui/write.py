@@ -12,7 +12,7 @@ from storygen.config import MAX_OPENING, MAX_TITLE
 from storygen.errors import StorygenError
 from storygen.models.transformer import Transformer
 from storygen.permalink import from_query
-from storygen.ui.drafts import draft_cards, draft_name, status_html
+from storygen.ui.drafts import draft_cards, draft_name, message_html, status_html
 from storygen.ui.events import QUIET, WRITING, warn
 from storygen.ui.rater import RaterWidgets
 from storygen.ui.settings import build_settings, config_of, offered, values_of
@@ -128,11 +128,15 @@ def build_write_tab(page: gr.Blocks, writers: Mapping[str, Writer], arena: Arena
     buttons = [go, surprise, stop, further, again, undo]
     asked = gr.Checkbox(visible="hidden")  # a State's value does not reach the browser
 
+    def told(result: Result) -> str:
+        writer = writers[result.model]
+        return status_html(result, writer.artifact.folder if isinstance(writer, Writer) else None)
+
     def begin(text: str, before: list[str], pen: Pen) -> tuple[Any, ...]:
         """Locks the page for writing, and keeps what is there for Undo."""
         pen.stops = False
         kept = [*before, text][-KEPT:] if text and text.strip() else before
-        return (*_buttons(writing=True), gr.update(interactive=False), status_html(say("write.waiting")), None, kept)
+        return (*_buttons(writing=True), gr.update(interactive=False), message_html(say("write.waiting")), None, kept)
 
     def writes(opening_of: Callable[[str, str], str], is_new: bool) -> Callable[..., Iterator[tuple[Any, ...]]]:
         """The handler of a button: `opening_of` tells from opening and story what to continue; `is_new`: a new seed."""
@@ -145,17 +149,17 @@ def build_write_tab(page: gr.Blocks, writers: Mapping[str, Writer], arena: Arena
                 chosen = (*values[:-1], "") if is_new else values
                 for text, result in write_story(writers, title, opening_of(opening, story), model, *chosen):
                     if pen.stops:
-                        yield text, status_html(say("write.stopped")), *(gr.skip(),) * 4
+                        yield text, message_html(say("write.stopped")), *(gr.skip(),) * 4
                         return
                     if not isinstance(result, Result):
-                        yield text + CARET, status_html(progress(result)), *(gr.skip(),) * 4
+                        yield text + CARET, message_html(progress(result)), *(gr.skip(),) * 4
                 drafts = [*drafts, result][-KEPT:]
                 names = [(draft_name(number, draft), number) for number, draft in enumerate(drafts)]
                 back = gr.update(choices=names, value=None)
-                yield text, status_html(result), result, drafts, draft_cards(drafts), back
+                yield text, told(result), result, drafts, draft_cards(drafts), back
             except StorygenError as error:
                 warn(error)
-                yield text, status_html(say("write.failed", error=error)), *(gr.skip(),) * 4
+                yield text, message_html(say("write.failed", error=error)), *(gr.skip(),) * 4
 
         return stream
 
@@ -179,6 +183,11 @@ def build_write_tab(page: gr.Blocks, writers: Mapping[str, Writer], arena: Arena
         )
         writing.then(_idle, [story, before], [*buttons, story], queue=False, **QUIET)
 
+    def bring_back_draft(number: int, drafts: list[Result], text: str, before: list[str]) -> tuple[Any, ...]:
+        draft = drafts[number]
+        kept = [*before, text][-KEPT:] if text and text.strip() else before
+        return draft.story, draft, told(draft), kept, *_buttons(False, draft.story, kept)
+
     def halt(pen: Pen) -> None:
         pen.stops = True
 
@@ -196,7 +205,7 @@ def build_write_tab(page: gr.Blocks, writers: Mapping[str, Writer], arena: Arena
     surprised.then(None, asked, None, js=CLICK_WRITE, api_visibility="private")
     undo.click(_step_back, before, [story, before, written, undo, status], queue=False, **QUIET)
     bring_back.input(
-        _bring_back,
+        bring_back_draft,
         [bring_back, drafts, story, before],
         [story, written, status, before, *buttons],
         queue=False,
@@ -219,10 +228,10 @@ def build_write_tab(page: gr.Blocks, writers: Mapping[str, Writer], arena: Arena
             if link.model not in writers:
                 raise StorygenError(f"the link asks for the model {link.model!r}, which this page does not have")
             is_same = link.revision in ("", writers[link.model].revision)
-            note = status_html("" if is_same else say("write.other_revision"))
+            note = message_html("" if is_same else say("write.other_revision"))
             return [True, link.title, link.opening, link.model, note, *values_of(link.config)]
         except StorygenError as error:
-            return [False, *unchanged[:3], status_html(say("write.bad_link", error=error)), *unchanged[4:]]
+            return [False, *unchanged[:3], message_html(say("write.bad_link", error=error)), *unchanged[4:]]
 
     page.load(open_link, None, [asked, title, opening, model, status, *settings.inputs], **QUIET).then(
         None, asked, None, js=CLICK_WRITE, api_visibility="private"
@@ -254,9 +263,3 @@ def _step_back(before: list[str]) -> tuple[Any, ...]:
         return gr.skip(), before, None, gr.update(interactive=False), gr.skip()
     *rest, text = before
     return text, rest, None, gr.update(interactive=bool(rest)), ""
-
-
-def _bring_back(number: int, drafts: list[Result], text: str, before: list[str]) -> tuple[Any, ...]:
-    draft = drafts[number]
-    kept = [*before, text][-KEPT:] if text and text.strip() else before
-    return draft.story, draft, status_html(draft), kept, *_buttons(False, draft.story, kept)

@@ -1,11 +1,16 @@
 """What the page's events call, without a browser."""
 
+import dataclasses
+import shutil
+
 import pytest
 
 import storygen
+from storygen.artifact import INDEX
 from storygen.config import MODIFIERS, STRATEGIES, GenerationConfig
 from storygen.errors import StorygenError
-from storygen.ui.drafts import draft_cards, status_html
+from storygen.evaluation.memorisation import build_index
+from storygen.ui.drafts import draft_cards, message_html, status_html
 from storygen.ui.markdown import plain
 from storygen.ui.settings import PRESETS, TUNABLE, config_of, offered, values_of
 from storygen.ui.stream import paced, progress
@@ -85,7 +90,23 @@ def test_what_is_told_below_a_story_is_text(model_folders):
     page = status_html(result) + draft_cards([result, result])
     assert "<b>" not in page and "<i>" not in page
     assert "&lt;b&gt;Once" in page and "title=%3Ci%3E" in page
-    assert status_html("<b>") == "<p>&lt;b&gt;</p>"
+    assert message_html("<b>") == "<p>&lt;b&gt;</p>"
+
+
+def test_what_was_copied_stands_with_the_figures_if_the_model_has_an_index(model_folders, tmp_path):
+    shutil.copytree(model_folders / "lstm", tmp_path / "lstm")
+    writer = storygen.load(tmp_path / "lstm")
+    result = writer.generate(config=GenerationConfig(max_new_tokens=5, seed=7))
+    result = dataclasses.replace(result, text="one two three four five six seven eight nine ten")
+    assert "eight" not in status_html(result, writer.artifact.folder)
+    shutil.copytree(model_folders / "lstm", tmp_path / "other")
+    build_index(["zero one two three four five six seven eight nine."]).save(tmp_path / "other" / INDEX)
+    told = status_html(result, storygen.load(tmp_path / "other").artifact.folder)
+    figures = told[told.index("<details>") :]
+    assert "66.7% of its runs of eight words" in figures
+    assert "9 words, “one two three four five six seven eight nine”" in figures
+    unseen = dataclasses.replace(result, text="all of this is new and of its own making")
+    assert "None of its runs" in status_html(unseen, tmp_path / "other")
 
 
 def test_best_of_n_is_offered_only_where_it_can_be_had(model_folders, tmp_path):

@@ -92,6 +92,11 @@ TEXTS = {f"help.{field.name}": field.metadata["help"] for field in fields(Genera
     "write.other_revision": "This link was made with another revision of the model: the story will differ.",
     "write.figures": "{tokens} tokens in {seconds} s ({speed} a second), the first after {first} s; {model} "
     "{revision}, {decoding}",
+    "copied": "{share} of its runs of eight words are in the training text, too. The longest stretch of such runs: "
+    "{count} words, “{stretch}”.",
+    "copied.none": "None of its runs of eight words is in the training text.",
+    "copied.from": "It is in “{title}”, one of the built-in tales.",
+    "copied.elsewhere": "It is in none of the built-in tales; other training text does not come with the model.",
     "ending.end": "The story came to its end",
     "ending.stop": "Ended before a stop text",
     "ending.length": "Stopped at the chosen length",

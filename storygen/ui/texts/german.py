@@ -115,6 +115,12 @@ TEXTS = {
     "write.other_revision": "Dieser Link entstand mit einem anderen Stand des Modells: die Geschichte wird anders.",
     "write.figures": "{tokens} Token in {seconds} s ({speed} je Sekunde), das erste nach {first} s; {model} "
     "{revision}, {decoding}",
+    "copied": "{share} ihrer Folgen von acht Wörtern stehen auch im Trainingstext. Die längste Stelle aus solchen "
+    "Folgen: {count} Wörter, „{stretch}“.",
+    "copied.none": "Keine ihrer Folgen von acht Wörtern steht im Trainingstext.",
+    "copied.from": "Sie steht in „{title}“, einer der eingebauten Geschichten.",
+    "copied.elsewhere": "In den eingebauten Geschichten steht sie nicht; anderer Trainingstext liegt dem Modell nicht "
+    "bei.",
     "ending.end": "Die Geschichte ist zu Ende",
     "ending.stop": "Endet vor einem Endtext",
     "ending.length": "Endet bei der gewählten Länge",
