@@ -5,39 +5,33 @@ import re
 
 import pytest
 
-import storygen
 from storygen.arena.opening import open_arena
 from storygen.config import GenerationConfig
 from storygen.lesson.next_word import drawn_from, next_logprobs
 from storygen.ui.how import OPENING
 from storygen.ui.lesson_views import Lesson
-from tests.e2e.conftest import ROOT, expect, set_number, visit
+from tests.e2e.conftest import expect, set_number, visit
 
 pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
-def writers():
-    return {name: storygen.load(ROOT / "checkpoints" / name) for name in ("transformer", "lstm")}
-
-
-@pytest.fixture(scope="module")
-def address(writers, tmp_path_factory):
+def address(released, tmp_path_factory):
     """The page, served by this process."""
     from storygen.ui.page import build_page, launch
 
-    page = build_page(writers, open_arena(writers, {"STORYGEN_VOTES": str(tmp_path_factory.mktemp("votes"))}))
+    page = build_page(released, open_arena(released, {"STORYGEN_VOTES": str(tmp_path_factory.mktemp("votes"))}))
     yield launch(page, prevent_thread_lock=True, quiet=True)
     page.close()
 
 
-def test_a_guess_is_followed_from_the_text_to_the_next_word(browser, address, writers, monkeypatch):
+def test_a_guess_is_followed_from_the_text_to_the_next_word(browser, address, released, monkeypatch):
     computed, tokens = [], Lesson.tokens
     monkeypatch.setattr(Lesson, "tokens", lambda *given: computed.append(given) or tokens(*given))
     with visit(browser, address, viewport={"width": 390, "height": 844}) as page:
         page.wait_for_timeout(300)
         assert computed == []  # nothing is computed for those who never open the tab
-        follow(page, writers["transformer"])
+        follow(page, released["transformer"])
 
 
 def follow(page, writer):

@@ -73,6 +73,7 @@ def test_what_was_written_outlives_the_connection(browser, slow_page):
     with visit(browser, url) as page:
         page.context.grant_permissions(["clipboard-read", "clipboard-write"])
         write(page, writer, tokens=10)
+        expect(page.locator("#status")).to_contain_text("tokens in")
         expect(page.locator("#write")).to_be_enabled()
         expect(page.locator(lost)).not_to_be_visible()
         page.context.set_offline(True)

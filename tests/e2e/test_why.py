@@ -5,7 +5,7 @@ import torch
 
 import storygen
 from storygen.explain import words_of
-from tests.e2e.conftest import ROOT, choose, expect, open_tab, set_number
+from tests.e2e.conftest import choose, expect, open_tab, set_number
 
 pytestmark = pytest.mark.e2e
 
@@ -29,9 +29,9 @@ def number(page, name):
     return float(page.locator(f"#why-{name}").text_content().split()[0].replace(",", ""))
 
 
-def test_the_numbers_are_the_models_and_a_branch_begins_with_what_was_picked(page):
+def test_the_numbers_are_the_models_and_a_branch_begins_with_what_was_picked(page, released):
     """The numbers on the page against the model asked anew, outside the app."""
-    writer = storygen.load(ROOT / "checkpoints" / "transformer")
+    writer = released["transformer"]
     choose(page, "model", "transformer")
     write(page)
     result = writer.generate("", "The Fox and the Moon", storygen.GenerationConfig(seed=7))
