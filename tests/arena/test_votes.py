@@ -45,6 +45,19 @@ def test_garbage_and_duplicates_are_skipped(tmp_path):
     assert list(read_votes(tmp_path)) == [record]
 
 
+@pytest.mark.parametrize("note", [b'"\\ud800"', b'"\xed\xa0\x80"', b"[" * 1000 + b"]" * 1000, b"NaN"], ids=range(4))
+def test_what_could_not_be_written_again_is_damage(tmp_path, note):
+    """Half a surrogate pair, written raw, broke the export; so would deep nesting, and NaN is no JSON."""
+    (tmp_path / "x.jsonl").write_bytes(b'{"id": "1", "note": ' + note + b"}\n" + b'{"id": "2"}\n')
+    assert [record["id"] for record in read_votes(tmp_path)] == ["2"]
+
+
+def test_a_mark_that_an_editor_put_before_the_first_record_is_no_damage(tmp_path):
+    """Notepad writes one; the vote after it was as good as the others."""
+    (tmp_path / "x.jsonl").write_bytes('{"id": "1"}\n'.encode("utf-8-sig"))
+    assert [record["id"] for record in read_votes(tmp_path)] == ["1"]
+
+
 def test_acknowledged_votes_survive_sigkill(tmp_path):
     """The thank-you must come after the disk has it: what was printed before the kill is there afterwards.
 
