@@ -196,7 +196,7 @@ votes.VoteStore({str(tmp_path)!r}).append({{"n": 3}})
     run(script, check=True)
     found = {record["n"]: record for record in read_votes(tmp_path)}
     assert set(found) == {1, 2, 3}
-    assert found[2]["ts"] < found[3]["ts"] < found[1]["ts"]
+    assert found[2]["ts"] <= found[3]["ts"] < found[1]["ts"]
     assert len({record["id"] for record in found.values()}) == 3
 
 
