@@ -1,13 +1,15 @@
 """Training speed beside plain PyTorch loops around other people's models of the same shape, in one run.
 
-    python -m benchmarks.train
+    python -m benchmarks.train [--give-back]
 
 A step is forward, backward, clipping and AdamW on a fixed batch of random tokens, in float32. The Transformer's peer is
 the Llama of `transformers` (its own loss, AdamW fused), the LSTM's is `torch.nn.LSTM` with `torch.nn.Linear`; both have
 the same widths, layers, tied embeddings and vocabulary. Contenders take turns, a few steps each, so that a busy moment
-hits them alike; the figures are medians. Pause other work first.
+hits them alike; the figures are medians. All of them keep freed memory, as the trainer does; --give-back leaves memory
+as it is in a loop of one's own. Pause other work first.
 """
 
+import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -20,7 +22,7 @@ from tqdm import tqdm
 from storygen.config import LSTMConfig, TransformerConfig
 from storygen.models import LanguageModel, build_model
 from storygen.training.cost import flops_per_token
-from storygen.training.hardware import matmul_rate
+from storygen.training.hardware import keep_freed_memory, matmul_rate
 from storygen.training.optimizer import build_optimizer
 from storygen.training.settings import TrainConfig
 from storygen.training.validation import NextTokenLoss
@@ -115,6 +117,10 @@ def take_turns(steps: dict[str, Step]) -> dict[str, float]:
 
 def main() -> None:
     """Prints a Markdown table for each shape."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--give-back", action="store_true", help="let freed memory go back to the system")
+    if not parser.parse_args().give_back:
+        keep_freed_memory()
     torch.manual_seed(0)
     rate = matmul_rate(torch.device("cpu"))
     print(f"{torch.get_num_threads()} threads, batch {ROWS} x {WIDTH}, float32 matmul {rate / 1e9:.0f} GFLOP/s")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 
 from storygen.arena.contestants import SET_BY_BATTLE, describe_decoding
 from storygen.arena.ranking import Ballots
@@ -23,6 +24,7 @@ _COLUMNS = {
     "left": "i", "right": "i", "verdict": "b", "mode": "b", "rater": "i", "longer": "f", "words": "i", "dwell": "i",
     "day": "i", "match": "q", "left_first": "b", "repeat": "b", "again": "b", "note": "q", "file": "i", "offset": "q",
 }  # fmt: skip
+_NO_SETTINGS = dict.fromkeys(SET_BY_BATTLE)
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,7 @@ class Ledger:
 
     def _entrant(self, side: dict[str, Any]) -> Entrant:
         """The contestant that wrote a side; checking settings takes long, so those that were seen are remembered."""
-        settings = (item for item in side["config"].items() if item[0] not in SET_BY_BATTLE)
-        key = (side["model"], side["revision"], repr(sorted(settings)))
+        key = (side["model"], side["revision"], orjson.dumps({**side["config"], **_NO_SETTINGS}))
         if key not in self._known:
             self._known[key] = Entrant(side["model"], side["revision"], describe_decoding(config_of(side)))
         return self._known[key]

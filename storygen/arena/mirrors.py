@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import CommitInfo, CommitScheduler, snapshot_download
+from huggingface_hub import CommitInfo, CommitScheduler, get_session, snapshot_download
 
 from storygen.arena.votes import VoteReader, VoteStore, hash_of, left_behind
 
@@ -26,6 +26,8 @@ PUSH_MINUTES = 5
 """Pushes happen at least so often, even if nobody asks for one."""
 SECONDS_BETWEEN_PUSHES = 60.0
 """Pushes after votes keep this distance, so that the Hub's limits on requests are never near."""
+SECONDS_FOR_ANSWER = 60.0
+"""A Hub that is silent for so long has failed; the library itself would wait for ever."""
 SECONDS_BEFORE_RETRY = (5.0, 300.0)
 """After a failure: the first wait, which doubles up to the second."""
 
@@ -144,6 +146,7 @@ class HubMirror(Mirror):
         return f"the dataset {self.repo}"
 
     def copy(self) -> None:
+        get_session().timeout = SECONDS_FOR_ANSWER
         if self._pusher is None:
             orphans = left_behind(self.store.path.parent)
             self._pusher = _Pusher(self, [self.store.path.name, *(shard.name for shard in orphans)])
@@ -181,6 +184,8 @@ class _Pusher(CommitScheduler):
 
     def push_to_hub(self) -> CommitInfo | None:
         saved = self._mirror.store.saved  # what is on disk now will be in the push
+        if saved > self._mirror.copied:  # the library goes by a file's time, which a coarse or changed clock repeats
+            self.last_uploaded.pop(self.folder_path / self._mirror.store.path.name, None)
         info = super().push_to_hub()
         self._mirror.copied = saved
         return info

@@ -59,11 +59,16 @@ def _check(values: Any, always: Mapping[str, type], at_times: Mapping[str, type]
     """Refuses values of other types: of fields that must be there, and of those that may."""
     if not isinstance(values, dict):
         raise StorygenError("it is no object")
-    for fields, may_lack in ((always, False), (at_times, True)):
-        for name, kind in fields.items():
-            value = values.get(name)
-            if type(value) is not kind and not (may_lack and name not in values):
-                raise StorygenError(f"{name} must be {kind.__name__}, not {type(value).__name__}")
+    for name, kind in always.items():
+        if type(values.get(name)) is not kind:
+            raise _other_type(name, kind, values.get(name))
+    for name, kind in at_times.items():
+        if name in values and type(values[name]) is not kind:
+            raise _other_type(name, kind, values[name])
+
+
+def _other_type(name: str, kind: type, value: Any) -> StorygenError:
+    return StorygenError(f"{name} must be {kind.__name__}, not {type(value).__name__}")
 
 
 def _check_time(record: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 Each process writes a file of its own, so two of them never touch the same one; readers take all files of the folder.
 """
 
+import codecs
 import contextlib
 import hashlib
 import json
@@ -15,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import orjson
 from filelock import FileLock, Timeout
 
 from storygen.errors import StorygenError
@@ -156,10 +158,9 @@ def read_votes(directory: str | Path) -> Iterator[dict[str, Any]]:
 def parse_record(line: bytes) -> dict[str, Any] | None:
     """The record in a line, None if it is none."""
     try:
-        record = json.loads(line)
-        if b"\\ud" in line.lower():  # half of an escaped pair is no character, and no file could hold it
-            json.dumps(record, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
+        record = orjson.loads(line.removeprefix(codecs.BOM_UTF8))  # some editors put one at the start of a file
+        orjson.dumps(record)  # it writes nothing nested deeper than 254, before json would exceed Python's recursion
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
         return None
     return record if isinstance(record, dict) and isinstance(record.get("id"), str) else None
 

@@ -16,7 +16,7 @@ from storygen.config import ModelConfig, TransformerConfig
 from storygen.errors import StorygenError
 from storygen.models import LanguageModel
 from storygen.training.cost import check_memory, flops_per_token
-from storygen.training.hardware import free_memory, matmul_rate
+from storygen.training.hardware import free_memory, keep_freed_memory, matmul_rate
 from storygen.training.settings import TrainConfig
 
 TRACKERS = ("tensorboard", "trackio", "wandb")
@@ -80,6 +80,8 @@ def check_run(model: ModelConfig, config: TrainConfig, longest: int, track: str 
 def set_up(model: LanguageModel, config: TrainConfig, track: str | None, out: Path) -> tuple[Accelerator, Machine]:
     """The `Accelerator` of a run, and what it runs on."""
     device = _state().device
+    if device.type == "cpu":
+        keep_freed_memory()
     precision, precision_because = choose_precision(config.precision, device)
     accelerator = Accelerator(
         mixed_precision={"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[precision],

@@ -14,6 +14,7 @@ from torch import nn
 from tqdm import tqdm
 
 from storygen.errors import StorygenError
+from storygen.training.hardware import keep_freed_memory
 from storygen.training.interrupt import Interrupt
 from storygen.training.log import RunLog
 
@@ -65,6 +66,8 @@ def one_process() -> Accelerator:
     accelerator = Accelerator(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
     if accelerator.num_processes > 1:
         raise StorygenError("this is learned by one process in minutes; start it without a launcher")
+    if accelerator.device.type == "cpu":
+        keep_freed_memory()
     return accelerator
 
 

@@ -96,6 +96,7 @@ def test_new_votes_are_added_without_reading_the_old_ones_again(tmp_path):
         {"verdict": "best"},
         {"left": None},
         {"left": {**side(), "config": {"strategy": "magic"}}},
+        {"left": {**side(), "config": {**side()["config"], "no_repeat_ngram": False}}},  # not the 0 seen before
         {"left": {**side(), "logprob": "much"}},
         {"right": {**side(), "text": 5}},
         {"dwell_ms": "long"},

@@ -54,6 +54,69 @@ def on_hub(hub, repo="datasets/ann/votes"):
     return [json.loads(line)["id"] for shard in shards for line in shard.splitlines()]
 
 
+class Replica:
+    """A process that stores votes in `folder` and copies them as a server does; it answers expressions of Python."""
+
+    SCRIPT = """
+import json, os, signal, sys
+from storygen.arena import mirrors
+from storygen.arena.votes import VoteReader, VoteStore
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+folder, copies, mirrors.SECONDS_BETWEEN_PUSHES = sys.argv[1], sys.argv[2], float(sys.argv[3])
+mirrors.SECONDS_BEFORE_RETRY, mirrors.SECONDS_FOR_ANSWER = (0.02, 0.05), 0.5
+store = VoteStore(folder)
+made = mirrors.mirrors_for(store, {"STORYGEN_RATINGS": copies, "HF_TOKEN": "hf_write"})
+reader = VoteReader(folder, *(place for mirror in made for place in mirror.folders))
+for mirror in made:
+    mirror.start()
+for question in sys.stdin:
+    print(eval(question), flush=True)
+"""
+
+    def __init__(self, hub, folder, copies="ann/votes", seconds_between_pushes=0.0):
+        home = {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(folder) + "-home"}
+        arguments = [str(folder), copies, str(seconds_between_pushes)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", self.SCRIPT, *arguments], env={**os.environ, **home}, **pipes
+        )
+
+    def ask(self, question):
+        self.process.stdin.write(question + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
+
+    def cast(self, count=1):
+        return [self.ask("store.append({})['id']") for _ in range(count)]
+
+    def copied(self):
+        """How many of its votes are copied everywhere."""
+        return int(self.ask("min(mirror.copied for mirror in made)"))
+
+    def knows(self):
+        """The ids of the votes that came since it was last asked."""
+        return json.loads(self.ask("json.dumps([record['id'] for record, _ in reader.new()])"))
+
+    def end(self, by=signal.SIGTERM):
+        self.process.send_signal(by)
+        self.process.communicate(timeout=30)
+
+
+@pytest.fixture
+def replica(hub):
+    """Starts replicas, and ends those that the test has not ended."""
+    running = []
+
+    def start(*arguments, **settings):
+        running.append(Replica(hub, *arguments, **settings))
+        return running[-1]
+
+    yield start
+    for each in running:
+        if each.process.poll() is None:
+            each.end(signal.SIGKILL)
+
+
 def test_the_setting_tells_datasets_from_folders(tmp_path):
     store = VoteStore(tmp_path)
     made = mirrors_for(store, {"STORYGEN_RATINGS": f"ann/votes, {tmp_path}/mount"})
@@ -110,28 +173,31 @@ def test_votes_reach_the_dataset_once_each(hub, tmp_path, started):
     assert not any(path.endswith((".lock", "secret")) for path in hub.repo("datasets/ann/votes").files)
 
 
-@pytest.mark.parametrize("fault", [500, 403, Cut(), Slow(0.3)], ids=str)
-def test_a_hub_that_refuses_for_a_while_misses_nothing(hub, tmp_path, started, fault):
-    """Failed pushes are sent again whole: nothing is lost, nothing is there twice."""
-    store = VoteStore(tmp_path)
-    mirror = started(HubMirror(store, "ann/votes", "hf_write"))
-    store.append({"n": 0})
-    until(lambda: mirror.copied == 1)
-    hub.faults["POST .*/commit/"] = [fault] * 3
-    records = [store.append({"n": n}) for n in range(1, 4)]
-    until(lambda: mirror.copied == 4)
-    assert [record["id"] for record in records] == on_hub(hub)[1:]
-    assert len(on_hub(hub)) == 4
+@pytest.mark.parametrize(
+    ("request_", "fault"),
+    [
+        *(("POST .*/commit/", fault) for fault in (500, 403, Cut(), Slow(60))),
+        ("POST /api/repos/create", 500),
+        ("POST /api/repos/create", Slow(60)),
+        ("GET /api/datasets/ann/votes/revision", 500),
+    ],
+    ids=str,
+)
+def test_a_hub_that_fails_for_a_while_misses_nothing(hub, tmp_path, replica, request_, fault):
+    """Failed pushes are sent again whole: nothing is lost, nothing is there twice.
 
-
-def test_a_dataset_that_cannot_be_reached_at_first(hub, tmp_path, started):
-    """Making the repository at the start once took the app down without a network."""
-    hub.faults["POST /api/repos/create"] = [500, 500, 500]
-    store = VoteStore(tmp_path)
-    mirror = started(HubMirror(store, "ann/votes", "hf_write"))
-    record = store.append({"n": 0})
-    until(lambda: mirror.copied == 1)
-    assert on_hub(hub) == [record["id"]]
+    A Hub that took a push and fell silent once held up all that came after it; one that failed at the start took the
+    app down.
+    """
+    hub.faults[request_] = [fault] * 3
+    each = replica(tmp_path / "votes")
+    cast = each.cast()
+    until(lambda: len(hub.faults[request_]) < 3)
+    cast += each.cast(2)
+    until(lambda: each.copied() == 3)
+    cast += each.cast()
+    until(lambda: each.ask("made[0].status()") == "4 saved, 4 copied to the dataset ann/votes")
+    assert on_hub(hub) == cast
 
 
 def test_without_a_token_votes_stay_here_and_the_status_says_so(hub, tmp_path, started):
@@ -143,85 +209,65 @@ def test_without_a_token_votes_stay_here_and_the_status_says_so(hub, tmp_path, s
     assert len(list(read_votes(tmp_path))) == 1
 
 
-def test_an_empty_disk_gets_the_votes_back(hub, tmp_path, started):
+def test_an_empty_disk_gets_the_votes_back(hub, tmp_path, replica):
     """A Space wakes up with nothing: the ranking must begin with all votes that were pushed, its own new ones added."""
-    first = VoteStore(tmp_path / "first")
-    mirror = started(HubMirror(first, "ann/votes", "hf_write"))
-    old = first.append({"n": 0})
-    until(lambda: mirror.copied == 1)
-    mirror.close()
-    shutil.rmtree(tmp_path / "first")
-    store = VoteStore(tmp_path / "second")
-    mirror = started(HubMirror(store, "ann/votes", "hf_write"))
-    new = store.append({"n": 1})
-    [folder] = mirror.folders
-    until(lambda: mirror.copied == 1 and old["id"] in {record["id"] for record in read_votes(folder)})
-    assert sorted(on_hub(hub)) == sorted([old["id"], new["id"]])
+    first = replica(tmp_path / "votes")
+    old = first.cast(3)
+    until(lambda: first.copied() == 3)
+    first.end()
+    shutil.rmtree(tmp_path / "votes")
+    second = replica(tmp_path / "votes")
+    found = []
+    until(lambda: found.extend(second.knows()) or len(found) == 3)
+    new = second.cast(2)
+    until(lambda: second.copied() == 2)
+    assert found == old
+    assert second.knows() == new
+    assert sorted(on_hub(hub)) == sorted(old + new)
+
+
+def test_votes_in_one_tick_of_the_clock_are_all_pushed(hub, tmp_path, replica):
+    """The library knows a changed file by its time: what was added at that time again stayed on this disk for ever."""
+    each = replica(tmp_path / "votes")
+    each.ask("store.on_save.insert(0, lambda: os.utime(store.path, (1e9, 1e9)))")
+    cast = []
+    for count in (1, 2, 3):
+        cast += each.cast()
+        until(lambda expected=count: len(on_hub(hub)) == expected)
+    assert on_hub(hub) == cast
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
-def test_votes_of_a_process_that_is_ended_reach_the_dataset(hub, tmp_path, started, end):
+def test_votes_of_a_process_that_is_ended_reach_the_dataset(hub, tmp_path, replica, end):
     """SIGTERM: pushed at exit. SIGKILL: the next process on the same disk pushes what was left."""
-    script = f"""
-import signal, sys, time
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-from storygen.arena.mirrors import HubMirror
-from storygen.arena.votes import VoteStore
-store = VoteStore({str(tmp_path)!r})
-mirror = HubMirror(store, "ann/votes", "hf_write")
-mirror.start()
-while not mirror._is_pulled or mirror._pushed_at < 0:
-    time.sleep(0.01)
-for n in range(5):  # the first push is a minute away from the next
-    print(store.append({{"n": n}})["id"], flush=True)
-time.sleep(60)
-"""
-    environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(tmp_path / "home")}
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environment)
-    cast = [process.stdout.readline().strip() for _ in range(5)]
-    process.send_signal(end)
-    process.wait(timeout=30)
-    process.stdout.close()
+    first = replica(tmp_path / "votes", seconds_between_pushes=60)
+    until(lambda: first.ask("made[0]._pushed_at > 0") == "True")
+    cast = first.cast(5)  # the first push is a minute away from the next
+    first.end(end)
     if end == signal.SIGKILL:
         assert set(on_hub(hub)) < set(cast)
-        started(HubMirror(VoteStore(tmp_path), "ann/votes", "hf_write"))
+        replica(tmp_path / "votes")
         until(lambda: len(on_hub(hub)) == 5)
     assert sorted(on_hub(hub)) == sorted(cast)
 
 
-def test_three_replicas_share_a_dataset_and_a_folder(hub, tmp_path):
+def test_two_processes_on_one_folder_push_each_its_own(hub, tmp_path, replica):
+    """A push of the other's file would take back what that one has pushed since."""
+    both = [replica(tmp_path / "votes") for _ in range(2)]
+    cast = [vote for _ in range(5) for each in both for vote in each.cast()]
+    until(lambda: all(each.copied() == 5 for each in both))
+    assert sorted(on_hub(hub)) == sorted(cast)
+    assert set(both[0].knows()) == set(cast)
+
+
+def test_three_replicas_share_a_dataset_and_a_folder(hub, tmp_path, replica):
     """Each has a disk of its own; whoever looks at either place sees the votes of all, each once."""
-    script = """
-import signal, sys, time
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-from storygen.arena import mirrors
-from storygen.arena.votes import VoteStore
-mirrors.SECONDS_BETWEEN_PUSHES = 0.0
-store = VoteStore(sys.argv[1])
-copies = mirrors.mirrors_for(store, {"STORYGEN_RATINGS": f"ann/votes,{sys.argv[2]}", "HF_TOKEN": "hf_write"})
-for mirror in copies:
-    mirror.start()
-for n in range(20):
-    print(store.append({"n": n})["id"], flush=True)
-while any(mirror.copied < 20 for mirror in copies):
-    time.sleep(0.01)
-print("done", flush=True)
-time.sleep(60)
-"""
-    environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(tmp_path / "home")}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", script, str(tmp_path / f"disk {number}"), str(tmp_path / "mount")],
-            stdout=subprocess.PIPE, text=True, env=environment,
-        )
-        for number in range(3)
-    ]  # fmt: skip
-    cast = [process.stdout.readline().strip() for process in processes for _ in range(20)]
-    for process in processes:
-        assert process.stdout.readline() == "done\n"
-        process.terminate()
-        process.wait(timeout=30)
-        process.stdout.close()
+    copies = f"ann/votes,{tmp_path / 'mount'}"
+    three = [replica(tmp_path / f"disk {number}", copies) for number in range(3)]
+    cast = [vote for each in three for vote in each.cast(20)]
+    for each in three:
+        until(lambda each=each: each.copied() == 20)
+        each.end()
     assert sorted(on_hub(hub)) == sorted(cast)
     assert len(set(cast)) == len(cast) == 60
     assert {record["id"] for record in read_votes(tmp_path / "mount")} == set(cast)
