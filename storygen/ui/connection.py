@@ -24,6 +24,7 @@ SCRIPT = f"""() => {{
   const look = async () => {{
     try {{
       const answer = await ask(address, {{signal: AbortSignal.timeout({SECONDS_TO_ANSWER * 1000})}});
+      if (!answer.ok) throw Error(answer.status);  // a proxy's word for a server that is gone
       const app = (await answer.json()).app_id;
       known ??= app;
       show(isCutOff || app !== known ? 'back' : '');

@@ -226,15 +226,15 @@ def test_a_full_queue_refuses_and_says_how_long_it_is(gate):
 def test_a_request_knows_how_many_come_before_it(gate):
     """A place that counts those who have given up, or who are being written, never comes to 0 in time."""
     engine = Engine(gate, NO_END, max_rows=1)
-    config = GenerationConfig(max_new_tokens=2)
+    config = GenerationConfig(max_new_tokens=3)
     requests = [engine.submit([1], config) for _ in range(4)]
     wait_until(lambda: engine.waiting == 3)
     assert [request.ahead for request in requests] == [None, 0, 1, 2]
     requests[2].cancel()
-    gate.let(2)  # the first one's prompt and its first token
+    gate.let(2)  # the first one's prompt and first token; it waits before its last
     wait_until(lambda: requests[3].ahead == 1)
     gate.let(1000)
-    assert [len(ids(request)) for request in requests] == [2, 2, 0, 2]
+    assert [len(ids(request)) for request in requests] == [3, 3, 0, 3]
     assert [request.ahead for request in requests] == [None] * 4
 
 

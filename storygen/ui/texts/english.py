@@ -107,16 +107,16 @@ TEXTS = {f"help.{field.name}": field.metadata["help"] for field in fields(Genera
     "tokens at once.",
     "about.lstm": "An LSTM, {size} million weights: it reads one token after another and keeps what matters in a "
     "memory of fixed size.",
+    "stars": "Rate this story",
+    "stars.save": "Save rating",
+    "stars.consent": "Stored with the story, may be published, without your name or address.",
+    "stars.thanks": "Thank you, your rating is saved.",
     # While a story waits, when the server is gone
     "wait.next": "Yours is the next story to be written.",
     "wait.one": "One story is written before yours.",
     "wait.many": "{count} stories are written before yours.",
     "lost": "The connection to the server is lost. What is written here stays, and can be copied. Trying again ...",
     "lost.back": 'The server is back. To go on, <a href="">load the page anew</a>; copy first what you want to keep.',
-    "stars": "Rate this story",
-    "stars.save": "Save rating",
-    "stars.consent": "Stored with the story, may be published, without your name or address.",
-    "stars.thanks": "Thank you, your rating is saved.",
     # Compare
     "compare.placeholder": "Leave it empty for a suggestion",
     "compare.mode": "Who",
