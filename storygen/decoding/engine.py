@@ -19,7 +19,7 @@ from storygen.decoding.stepper import STEPPER
 from storygen.errors import StorygenError, UnavailableError
 from storygen.models import LanguageModel, State
 
-MAX_ROWS, MAX_WAITING = 16, 64
+MAX_ROWS, MAX_WAITING = 16, 128
 ALTERNATIVES = 5
 """How many of the likeliest tokens an explained token tells of."""
 

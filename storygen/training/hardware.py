@@ -13,14 +13,16 @@ import torch
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
-def keep_freed_memory() -> bool:
+def keep_freed_memory() -> None:
     """Has the process keep what it frees, if its memory is glibc's, which gives each large tensor back to the system.
 
     A training step asks for the same gigabyte again and again, and the kernel hands it out page by page, zeroed. On the
     CPU that was 10 to 20 % of a step's time (benchmarks/train.py); the price is a peak up to half as high again.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    return mallopt is not None and bool(mallopt(_M_MMAP_MAX, 0) and mallopt(_M_TRIM_THRESHOLD, -1))
+    if mallopt is not None:
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, -1)
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype = torch.float32) -> float:

@@ -13,8 +13,8 @@ SECONDS_BETWEEN_LOOKS, SECONDS_TO_ANSWER = 5, 15
 """How often the page looks whether the server is there, and how long that may take: a busy server is not lost."""
 
 SCRIPT = f"""() => {{
-  const address = new URL('gradio_api/app_id', location.href).href, ask = window.fetch;
-  let known = null, isCutOff = false;
+  const address = window.gradio_config.root.replace(/\\/$/, '') + '/gradio_api/app_id', ask = window.fetch;
+  let known = null, isCutOff = false, next = null, asking = null;
   const show = state => {{
     for (const name of ['lost', 'back']) {{
       document.getElementById('connection-' + name).classList.toggle('is-shown', name === state);
@@ -22,23 +22,31 @@ SCRIPT = f"""() => {{
     document.querySelector('.gradio-container').classList.toggle('is-cut-off', isCutOff || state !== '');
   }};
   const look = async () => {{
+    clearTimeout(next);
+    asking?.abort();  // of two answers the older one could come last
+    const own = asking = new AbortController(), late = setTimeout(() => own.abort(), {SECONDS_TO_ANSWER * 1000});
     try {{
-      const answer = await ask(address, {{signal: AbortSignal.timeout({SECONDS_TO_ANSWER * 1000})}});
+      const answer = await ask(address, {{signal: own.signal}});
       if (!answer.ok) throw Error(answer.status);  // a proxy's word for a server that is gone
       const app = (await answer.json()).app_id;
       known ??= app;
       show(isCutOff || app !== known ? 'back' : '');
-    }} catch {{ show('lost'); }}
+    }} catch {{
+      if (own === asking) show('lost');
+    }}
+    clearTimeout(late);
+    if (own !== asking) return;
+    asking = null;
+    next = setTimeout(look, {SECONDS_BETWEEN_LOOKS * 1000});
   }};
   window.fetch = (...given) => {{
     if (!String(given[0]).endsWith('/app_id')) return ask(...given);
     isCutOff = true;  // Gradio asks this only then, every two seconds until it gets an answer
-    look();
+    if (!asking) look();
     return Promise.reject(new TypeError('the page is not to be loaded anew by itself'));
   }};
   window.addEventListener('offline', look);
   window.addEventListener('online', look);
-  setInterval(look, {SECONDS_BETWEEN_LOOKS * 1000});
   look();
 }}"""
 """Run once when the page is there."""

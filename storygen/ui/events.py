@@ -10,7 +10,9 @@ QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 """Options of an event that shows its progress itself and is no part of the public API."""
 WRITING = {"concurrency_id": "generate", "concurrency_limit": 2 * MAX_ROWS}
 """Options of an event that writes. The engine's queue can tell a visitor's place, Gradio's before it can't: so that one
-holds back only those beyond this number, which leaves some of Gradio's 40 threads to all other events."""
+holds back only those beyond this number."""
+THREADS = 80
+"""Of the page: each event that writes or explains has one as long as it runs, and there must be some for all others."""
 
 
 def warn(error: Exception) -> None:

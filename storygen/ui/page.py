@@ -8,6 +8,7 @@ import gradio as gr
 from storygen.arena.battle import Arena
 from storygen.ui import announce, compare, connection, how, keys, write
 from storygen.ui.api import build_api
+from storygen.ui.events import THREADS
 from storygen.ui.leaderboard import build_leaderboard_tab
 from storygen.ui.markdown import plain
 from storygen.ui.rater import build_rater
@@ -31,6 +32,7 @@ FILES_KEPT = 3600
 def build_page(writers: Mapping[str, Writer], arena: Arena, notes: Sequence[str] = ()) -> gr.Blocks:
     """The app as Blocks, ready to be launched with LOOK. The notes stand at the top of the page."""
     with gr.Blocks(title="storygen", analytics_enabled=False, delete_cache=(FILES_KEPT, FILES_KEPT)) as page:
+        page.max_threads = THREADS  # for a page that is mounted; one that is launched is told again
         connection.build_connection()
         gr.Markdown(f"# storygen\n{fixed('page.about')}")
         build_notes(notes)
@@ -56,7 +58,9 @@ def build_page(writers: Mapping[str, Writer], arena: Arena, notes: Sequence[str]
 def launch(page: gr.Blocks, **options: Any) -> str:
     """Serves the page and gives its address; options are those of `Blocks.launch`."""
     # _frontend: Gradio would look at the page first, and end the app where a busy machine takes 3 s to show it.
-    _, url, _ = page.launch(**LOOK, ssr_mode=False, footer_links=["settings"], _frontend=False, **options)
+    _, url, _ = page.launch(
+        **LOOK, ssr_mode=False, footer_links=["settings"], max_threads=THREADS, _frontend=False, **options
+    )
     return url.rstrip("/")
 
 
