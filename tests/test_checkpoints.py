@@ -76,10 +76,10 @@ def test_it_was_trained_for_an_hour_by_this_project(writer):
 
 
 def test_it_writes_words(writer):
-    """Nearly all words are English, that is, in the built-in corpus; a damaged model writes fragments."""
+    """Most words are in the built-in corpus, which lacks "mom" and the names; a damaged model writes fragments."""
     [path] = builtin_tales()[0]
     known = {word for story in read_file(path, ReadReport("")) for word in WORD.findall(story.text.lower())}
     config = storygen.GenerationConfig(strategy="top_k", top_k=5, max_new_tokens=400, seed=1)
     words = WORD.findall(writer.generate("Once upon a time", config=config).text.lower())
     assert len(words) > 50
-    assert sum(word in known for word in words) > 0.9 * len(words)
+    assert sum(word in known for word in words) > 0.8 * len(words)

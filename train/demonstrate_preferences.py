@@ -148,9 +148,9 @@ def pack_chosen(model: str, out: Path) -> Path:
 
 
 def meet(start: Writer, tuned: Writer, config: GenerationConfig, asked: Sequence[str]) -> list[Match]:
-    """A match of both on each title, the start model on the left; the seed is the number of the title.
+    """A match of both on each title, the start model on the left; the seeds follow from the number of the title.
 
-    As in the arena, two stories that can't be compared are no match: other seeds are tried, then the title is given up.
+    They differ: the first of the stories that `rank` has to choose from would be the start model's own. As in the arena, two stories that can't be compared are no match: other seeds are tried, then the title is given up.
     """
     writers = {"start": start, "tuned": tuned}
 
@@ -158,7 +158,7 @@ def meet(start: Writer, tuned: Writer, config: GenerationConfig, asked: Sequence
         for attempt in range(TRIES):
             seed = number + attempt * len(asked)
             left = Contestant("start", DECODINGS[0].replace(seed=seed))
-            right = Contestant("tuned", config.replace(seed=seed))
+            right = Contestant("tuned", config.replace(seed=seed + TRIES * len(asked)))
             try:
                 return write_match(writers, Prompt(asked[number]), (left, right), CHARACTERS)
             except Unfit:
