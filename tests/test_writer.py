@@ -8,6 +8,7 @@ import torch
 import storygen
 from storygen.config import STRATEGIES
 from storygen.decoding import Token
+from storygen.decoding.engine import MAX_WAITING
 from storygen.errors import StorygenError
 
 CONFIG = storygen.GenerationConfig(max_new_tokens=30, seed=7)
@@ -195,7 +196,7 @@ def test_too_many_requests_are_refused_before_anything_is_shown(writer):
             streams.append(writer.stream(config=config))
         except StorygenError as error:
             message = str(error)
-    assert message == "64 requests are waiting already; try again in a moment"
+    assert message == f"{MAX_WAITING} requests are waiting already; try again in a moment"
     streams.clear()
     assert writer.generate(config=CONFIG).tokens
 

@@ -150,7 +150,8 @@ def pack_chosen(model: str, out: Path) -> Path:
 def meet(start: Writer, tuned: Writer, config: GenerationConfig, asked: Sequence[str]) -> list[Match]:
     """A match of both on each title, the start model on the left; the seeds follow from the number of the title.
 
-    They differ: the first of the stories that `rank` has to choose from would be the start model's own. As in the arena, two stories that can't be compared are no match: other seeds are tried, then the title is given up.
+    They differ, or the first of the stories that `rank` has to choose from would be the start model's own. As in the
+    arena, two stories that can't be compared are no match: other seeds are tried, then the title is given up.
     """
     writers = {"start": start, "tuned": tuned}
 

@@ -134,7 +134,7 @@ def is_outside(address, url):
 def expect(locator):
     from playwright.sync_api import expect
 
-    expect.set_options(timeout=15_000)  # a page is slow where other tests run beside it
+    expect.set_options(timeout=30_000)  # a page is slow where other tests run beside it
     return expect(locator)
 
 

@@ -8,7 +8,7 @@ from storygen import artifact
 from storygen.config import GenerationConfig
 from storygen.errors import StorygenError
 from storygen.training.log import RunLog
-from storygen.tuning.dpo import pair_logprobs, preference_figures
+from storygen.tuning.dpo import DPOConfig, pair_logprobs, preference_figures
 from storygen.tuning.preferences import make_pairs, read_preferences, split_by_prompt
 from tests.training.runs import FAST, LSTM_SHAPE, SHAPE, log_of, same_weights, train
 from train import finetune, prepare, pretrain
@@ -135,7 +135,7 @@ def test_a_model_learns_what_was_preferred(pairs, parent, texts, tmp_path, rank,
     _, valid = split_by_prompt(make_pairs(read_preferences(pairs), after.tokenizer, 64), 0.3)
     with torch.no_grad():
         gained = (pair_logprobs(after.model, valid) - pair_logprobs(before.model, valid)).unbind(1)
-    found = preference_figures(gained[0] - gained[1], valid, 0.1)  # of what was saved
+    found = preference_figures(gained[0] - gained[1], valid, DPOConfig().beta)  # of what was saved
     assert found.margin == pytest.approx(step["held_out"]["margin"], rel=0.05)
 
 
