@@ -30,9 +30,8 @@ from storygen.arena.simulated_readers import AT_ONCE, Readers, cast_votes
 from storygen.arena.votes import VoteReader, VoteStore
 from storygen.cli import Parser, run
 from storygen.config import GenerationConfig, write_json
-from storygen.data.files import read_file
+from storygen.data.files import read_files
 from storygen.data.sources import builtin_tales
-from storygen.data.story import ReadReport
 from storygen.evaluation.diversity import repeated_share
 from storygen.evaluation.stories import content_words, words_of
 from storygen.tuning.lineage import LINEAGE
@@ -86,10 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def titles() -> tuple[list[str], list[str]]:
     """Titles of the built-in tales: of the training split, in a drawn order, and of the validation split."""
-    splits = (
-        (story for file in files for story in read_file(file, ReadReport(file.name))) for files in builtin_tales()
-    )
-    learned, unseen = (list(dict.fromkeys(story.title for story in stories)) for stories in splits)
+    learned, unseen = (list(dict.fromkeys(story.title for story in read_files(files))) for files in builtin_tales())
     learned = [title for title in learned if title not in set(unseen)]
     random.Random(0).shuffle(learned)
     return learned, unseen

@@ -60,10 +60,11 @@ def _write_release(folder: Path, repo: str, tag: str | None, work: Path) -> None
     ):
         if not there:
             raise StorygenError(f"{folder} has no {what}; `python -m train.publish checkpoint` makes them")
-    for name in (*artifact.hashes(folder), artifact.INDEX):
+    sums = artifact.hashes(folder)
+    for name in (*sums, artifact.INDEX):
         if (folder / name).exists():
             shutil.copyfile(folder / name, work / name)
-    write_json(work / artifact.TRAINING, {**training, artifact.HASHES: artifact.hashes(folder)})
+    write_json(work / artifact.TRAINING, {**training, artifact.HASHES: sums})
     card = card_for_hub((folder / artifact.CARD).read_text(encoding="utf-8"), repo, tag)
     (work / artifact.CARD).write_text(card, encoding="utf-8")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from storygen.data.files import find_files, read_file
+from storygen.data.files import find_files, read_file, read_files
 from storygen.data.sources import builtin_tales
 from storygen.data.story import ReadReport, Story
 from storygen.errors import StorygenError
@@ -24,7 +24,7 @@ class Texts:
         return self.count
 
     def __iter__(self) -> Iterator[str]:
-        return (story.text for story in read_file(self.file, ReadReport(self.file.name)) if story.text.strip())
+        return (story.text for story in read_files([self.file]) if story.text.strip())
 
 
 def text_files(given: Sequence[str]) -> list[Path]:
@@ -61,8 +61,7 @@ def read_texts(file: Path) -> Texts:
 
 def read_prompts(files: Sequence[Path], count: int) -> list[tuple[str, str]]:
     """The first (prompt or title, text) pairs of the files."""
-    stories = (story for file in files for story in read_file(file, ReadReport(file.name)))
-    pairs = list(itertools.islice(asked_in(stories), count))
+    pairs = list(itertools.islice(asked_in(read_files(files)), count))
     if not pairs:
         raise StorygenError("no story of the files has a prompt or a title; name others with --prompts")
     return pairs

@@ -19,8 +19,8 @@ from tqdm import tqdm
 from storygen.arena.contestants import describe_decoding
 from storygen.cli import Parser, run
 from storygen.config import GenerationConfig, read_json, unknown_name, write_json
-from storygen.data.files import read_file
-from storygen.data.story import ReadReport, Story
+from storygen.data.files import read_files
+from storygen.data.story import Story
 from storygen.errors import StorygenError
 from storygen.evaluation.continuations import (
     OPENING_WORDS,
@@ -146,8 +146,7 @@ def about(index: Index) -> dict[str, Any]:
 
 def read_training(files: Sequence[Path], doing: str) -> Iterator[Story]:
     """The stories of the training text one by one, with a progress bar."""
-    stories = (story for file in files for story in read_file(file, ReadReport(file.name)))
-    yield from tqdm(stories, f"{doing} the training text", unit="story", disable=None, leave=False)
+    yield from tqdm(read_files(files), f"{doing} the training text", unit="story", disable=None, leave=False)
 
 
 def cached_index(files: Sequence[Path], cache: Path) -> Index:

@@ -110,6 +110,12 @@ def read_file(path: Path, report: ReadReport, columns: Columns = NAMES) -> Itera
         report.skip(0, f"compressed data is broken, the rest is lost ({error})")  # what pyarrow says of a cut .zst
 
 
+def read_files(paths: Iterable[Path]) -> Iterator[Story]:
+    """The stories of several files, one after the other; broken lines are passed over."""
+    for path in paths:
+        yield from read_file(path, ReadReport(path.name))
+
+
 def _open_text(path: Path) -> TextIO:
     """The text of a file, unpacked; bytes that are not UTF-8 come as surrogates. A byte order mark tells UTF-16."""
     if path.name.lower().endswith(".zst"):

@@ -128,7 +128,7 @@ def mount_page(app: FastAPI, page: Any, keys: Mapping[str, str] | None) -> None:
 
     page.queue(max_size=32)
     gradio.mount_gradio_app(
-        app, page, path="/", **LOOK, ssr_mode=False, show_error=False, footer_links=["settings"],
+        app, page, path="/", **LOOK, show_error=False,
         auth=may_enter if keys else None, auth_message="The password is an API key of this server; the name is free.",
         mcp_server=False if keys else None,  # it asks for no password
     )  # fmt: skip

@@ -23,6 +23,8 @@ LOOK = {
     "i18n": gr.I18n(**{language: {**TEXTS[language], **how.steps(language)} for language in TEXTS}),
     "css": CSS + write.CSS + WHY_CSS + compare.CSS + how.CSS + announce.CSS + connection.CSS,
     "js": f"() => {{ ({keys.SCRIPT})(); ({announce.SCRIPT})(); ({connection.SCRIPT})(); }}",
+    "ssr_mode": False,
+    "footer_links": ["settings"],
 }
 """What Gradio takes with the launch rather than with the page."""
 FILES_KEPT = 3600
@@ -32,7 +34,7 @@ FILES_KEPT = 3600
 def build_page(writers: Mapping[str, Writer], arena: Arena, notes: Sequence[str] = ()) -> gr.Blocks:
     """The app as Blocks, ready to be launched with LOOK. The notes stand at the top of the page."""
     with gr.Blocks(title="storygen", analytics_enabled=False, delete_cache=(FILES_KEPT, FILES_KEPT)) as page:
-        page.max_threads = THREADS  # for a page that is mounted; one that is launched is told again
+        page.max_threads = THREADS
         connection.build_connection()
         gr.Markdown(f"# storygen\n{fixed('page.about')}")
         build_notes(notes)
@@ -58,9 +60,7 @@ def build_page(writers: Mapping[str, Writer], arena: Arena, notes: Sequence[str]
 def launch(page: gr.Blocks, **options: Any) -> str:
     """Serves the page and gives its address; options are those of `Blocks.launch`."""
     # _frontend: Gradio would look at the page first, and end the app where a busy machine takes 3 s to show it.
-    _, url, _ = page.launch(
-        **LOOK, ssr_mode=False, footer_links=["settings"], max_threads=THREADS, _frontend=False, **options
-    )
+    _, url, _ = page.launch(**LOOK, max_threads=page.max_threads, _frontend=False, **options)
     return url.rstrip("/")
 
 

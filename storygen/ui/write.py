@@ -135,8 +135,8 @@ def build_write_tab(page: gr.Blocks, writers: Mapping[str, Writer], arena: Arena
     def begin(text: str, before: list[str], pen: Pen) -> tuple[Any, ...]:
         """Locks the page for writing, and keeps what is there for Undo."""
         pen.stops = False
-        kept = [*before, text][-KEPT:] if text and text.strip() else before
-        return (*_buttons(writing=True), gr.update(interactive=False), message_html(say("write.waiting")), None, kept)
+        waiting = message_html(say("write.waiting"))
+        return (*_buttons(writing=True), gr.update(interactive=False), waiting, None, _kept(text, before))
 
     def writes(opening_of: Callable[[str, str], str], is_new: bool) -> Callable[..., Iterator[tuple[Any, ...]]]:
         """The handler of a button: `opening_of` tells from opening and story what to continue; `is_new`: a new seed."""
@@ -185,7 +185,7 @@ def build_write_tab(page: gr.Blocks, writers: Mapping[str, Writer], arena: Arena
 
     def bring_back_draft(number: int, drafts: list[Result], text: str, before: list[str]) -> tuple[Any, ...]:
         draft = drafts[number]
-        kept = [*before, text][-KEPT:] if text and text.strip() else before
+        kept = _kept(text, before)
         return draft.story, draft, told(draft), kept, *_buttons(False, draft.story, kept)
 
     def halt(pen: Pen) -> None:
@@ -252,6 +252,11 @@ def _buttons(writing: bool, text: str = "", before: list[str] = ()) -> tuple[Any
     has_text = bool(text and text.strip())
     able = (not writing, not writing, writing, has_text, has_text, bool(before) and not writing)
     return tuple(gr.update(interactive=is_able) for is_able in able)
+
+
+def _kept(text: str, before: list[str]) -> list[str]:
+    """The texts that Undo can bring back, with this one if there is anything in it."""
+    return [*before, text][-KEPT:] if text and text.strip() else before
 
 
 def _idle(text: str, before: list[str]) -> tuple[Any, ...]:
