@@ -8,7 +8,6 @@ as a browser; ten more browsers would measure themselves.
 """
 
 import contextlib
-import shutil
 import statistics
 import threading
 import time
@@ -18,13 +17,20 @@ from pathlib import Path
 from gradio_client import Client
 from playwright.sync_api import Browser, sync_playwright
 
-from storygen.app_process import running_app
+from storygen.app_process import find_browser, running_app
 
 ROOT, REPEATS, OTHERS = Path(__file__).parents[1], 5, 10
 MODELS = {"STORYGEN_MODELS": ""}
 """The bundled ones."""
 OPENING = "Once upon a time"
-HAS_A_WORD = f"() => /^{OPENING}\\W+\\w/.test(document.querySelector('#story textarea').value)"
+SECONDS_FROM_CLICK_TO_WORD = f"""() => new Promise(done => {{
+  const clicked = performance.now(), story = document.querySelector('#story textarea');
+  const look = () => /^{OPENING}\\W+\\w/.test(story.value)
+    ? done((performance.now() - clicked) / 1000) : requestAnimationFrame(look);
+  document.querySelector('#write').click();
+  look();
+}})"""
+"""Timed in the page: a click by the browser's remote control is preceded by its own checks."""
 USABLE, REACTION, FIRST_WORD = (
     "from opening the page to a usable one",
     "from choosing a strategy to its explanation and sliders",
@@ -46,9 +52,8 @@ def visit(browser: Browser, url: str) -> dict[str, float]:
         option.click()
         page.locator("#top-k").wait_for()
     page.locator("#opening textarea").fill(OPENING)
-    with _timed(seconds, FIRST_WORD):
-        page.locator("#write").click()
-        page.wait_for_function(HAS_A_WORD)
+    page.wait_for_timeout(500)  # a visitor does not click in the moment of the last key
+    seconds[FIRST_WORD] = page.evaluate(SECONDS_FROM_CLICK_TO_WORD)
     page.close()
     return seconds
 
@@ -98,7 +103,7 @@ def main() -> None:
             starts.append(app.seconds)
     with running_app(ROOT, MODELS) as app, sync_playwright() as playwright:
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=arguments)
         visit(browser, app.url)  # the first one of all waits for what is made once
         alone = [visit(browser, app.url) for _ in range(REPEATS)]
         with others(app.url, OTHERS):

@@ -4,7 +4,6 @@ Starts the app with the bundled models and simulated votes, drives it with Chrom
 """
 
 import io
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from storygen.app_process import running_app
+from storygen.app_process import find_browser, running_app
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
@@ -88,8 +87,7 @@ def main() -> None:
         simulate = [sys.executable, "-m", "storygen.arena", "simulate", "--out", folder, "--votes", "1500"]
         subprocess.run(simulate, cwd=ROOT, check=True)
         with running_app(ROOT, {"STORYGEN_VOTES": folder, "STORYGEN_MODELS": ""}) as app:
-            path = shutil.which("chromium")
-            browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+            browser = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox", "--disable-gpu"])
             for state, lead in STATES.items():
                 for suffix, (width, height) in SIZES.items():
                     take(browser, app.url, lead, width, height, IMAGES / f"{state}{suffix}.png")

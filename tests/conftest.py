@@ -6,6 +6,7 @@ import socket
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
+import hypothesis
 import pytest
 import torch
 
@@ -22,6 +23,10 @@ from train import prepare
 
 if os.environ.get("PYTEST_XDIST_WORKER"):
     torch.set_num_threads(1)  # each worker has a core
+
+# The same examples every time, and no limit on the time of one: on a busy machine any can take long.
+hypothesis.settings.register_profile("storygen", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("storygen")
 
 LOCAL = ("127.0.0.1", "::1", "localhost", "0.0.0.0", "")
 

@@ -80,7 +80,9 @@ def test_it_writes_words(writer):
     [path] = builtin_tales()[0]
     known = {word for story in read_file(path, ReadReport("")) for word in WORD.findall(story.text.lower())}
     config = storygen.GenerationConfig(strategy="top_k", top_k=5, max_new_tokens=400)
-    stories = [writer.generate("Once upon a time", config=config.replace(seed=seed)).text for seed in range(1, 7)]
-    words = WORD.findall(" ".join(stories).lower())
-    assert len(words) > 50 * len(stories)
+    streams = [writer.stream("Once upon a time", config=config.replace(seed=seed)) for seed in range(1, 7)]  # at once
+    for stream in streams:
+        list(stream)
+    words = WORD.findall(" ".join(stream.result.text for stream in streams).lower())
+    assert len(words) > 50 * len(streams)
     assert sum(word in known for word in words) > 0.9 * len(words)

@@ -1,5 +1,3 @@
-import subprocess
-import sys
 import time
 
 import pytest
@@ -10,6 +8,7 @@ from storygen.config import STRATEGIES
 from storygen.decoding import Token
 from storygen.decoding.engine import MAX_WAITING
 from storygen.errors import StorygenError
+from tests.processes import Process
 
 CONFIG = storygen.GenerationConfig(max_new_tokens=30, seed=7)
 
@@ -290,13 +289,13 @@ def test_bits_per_byte_is_finite_and_positive(writer):
     assert 0 < storygen.bits_per_byte(writer, ["a story", "another"]) < 100
 
 
-def test_command_line_streams_the_same_story(writer, model_folders):
-    folder = model_folders / writer.name
-    command = [sys.executable, "-m", "storygen", "Once upon", "--model", str(folder), "--title", "Fox"]
+def test_command_line_streams_the_same_story(writer, model_folders, tmp_path):
     settings = ["--strategy", "top_p", "--seed", "7", "--max-new-tokens", "30"]
-    process = subprocess.run([*command, *settings], capture_output=True, text=True, check=True)
-    assert process.stdout == writer.generate("Once upon", "Fox", CONFIG).story + "\n"
-    assert "seed 7" in process.stderr
+    command = ["storygen", "Once upon", "--model", str(model_folders / writer.name), "--title", "Fox", *settings]
+    status, printed, errors = Process(tmp_path, *command).run()
+    assert status == 0
+    assert printed == writer.generate("Once upon", "Fox", CONFIG).story + "\n"
+    assert "seed 7" in errors
 
 
 @pytest.mark.parametrize(
@@ -309,6 +308,5 @@ def test_command_line_streams_the_same_story(writer, model_folders):
         ),
     ],
 )
-def test_command_line_errors_are_one_line(arguments, message):
-    process = subprocess.run([sys.executable, "-m", "storygen", *arguments], capture_output=True, text=True)
-    assert (process.returncode, process.stdout, process.stderr) == (2, "", message)
+def test_command_line_errors_are_one_line(arguments, message, tmp_path):
+    assert Process(tmp_path, "storygen", *arguments).run() == (2, "", message)

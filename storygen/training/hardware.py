@@ -1,6 +1,7 @@
 """Measured of the hardware: times, matrix-product rate, memory; and how memory is asked for."""
 
 import ctypes
+import functools
 import statistics
 import sys
 import time
@@ -25,8 +26,9 @@ def keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, -1)
 
 
+@functools.cache
 def matmul_rate(device: torch.device, dtype: torch.dtype = torch.float32) -> float:
-    """Floating-point operations a second of `torch.matmul` on large matrices: the median of nine."""
+    """Floating-point operations a second of `torch.matmul` on large matrices: the median of nine, measured once."""
     size = 8192 if device.type == "cuda" else 1024
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     return 2 * size**3 / median_seconds(lambda: a @ b, repeats=9, warmups=2, device=device)

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -10,11 +9,10 @@ import torch
 
 import storygen
 from storygen import artifact
-from storygen.app_process import running_app
+from storygen.app_process import find_browser, running_app
 from storygen.models import build_model
 from tests.conftest import lively, tiny_config
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ROOT = Path(__file__).parents[2]
 SLOW = {"slow-transformer": "transformer", "slow-lstm": "lstm"}
 LAPTOP = {"viewport": {"width": 1280, "height": 860}}
@@ -60,7 +58,7 @@ def app(slow_models, tmp_path_factory):
 
 @pytest.fixture(scope="package")
 def browser():
-    if not CHROMIUM:
+    if not find_browser():
         if os.environ.get("CI"):
             pytest.fail("the browser tests need Chromium")
         pytest.skip("no Chromium on this machine")
@@ -68,7 +66,7 @@ def browser():
 
     with sync_playwright() as playwright:
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield playwright.chromium.launch(executable_path=find_browser(), args=arguments)
 
 
 @pytest.fixture(scope="package")

@@ -127,7 +127,7 @@ def brute_force(story, training):
     return best if best >= RUN else 0
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(TEXTS, max_size=3), st.lists(TEXTS, max_size=3))
 def test_the_longest_copy_is_what_trying_all_finds(stories, training):
     """Runs within runs are skipped to save time, and must not hide a longer one."""
@@ -137,7 +137,7 @@ def test_the_longest_copy_is_what_trying_all_finds(stories, training):
         assert copy.words in training[copy.number - 1]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(TEXTS, st.lists(TEXTS.filter(bool), min_size=1, max_size=3))
 def test_the_index_never_misses_and_its_stretch_is_no_shorter_than_a_copy(story, training):
     index = build_index(training)

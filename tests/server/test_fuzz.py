@@ -38,7 +38,7 @@ def test_no_request_is_answered_by_a_fault(operations, mode):
         completes = operation.path == "/v1/completions"
 
         @settings(
-            max_examples=40 if completes else 3, deadline=None, derandomize=True, database=None,
+            max_examples=40 if completes else 3, database=None,
             phases=[Phase.generate], suppress_health_check=list(HealthCheck),
         )  # fmt: skip
         @given(case=operation.as_strategy(generation_mode=mode))

@@ -53,7 +53,7 @@ def test_odd_text_does_not_crash(trained, kind, text):
         assert tokenizer.decode(tokens) == text.replace("\ud800", "?")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=st.text())
 def test_lossless_means_lossless(tokenizer, text):
     assert tokenizer.lossless
@@ -148,7 +148,7 @@ def test_streaming_never_shows_half_a_character(tokenizer):
     assert "".join(pieces) + decoder.finish() == text
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(tokens=st.lists(st.integers(0, 399), max_size=30))
 def test_streamed_pieces_add_up_to_decode(tokenizer, tokens):
     """Also for token sequences that are not UTF-8, which a model is free to produce."""

@@ -38,7 +38,8 @@ def sft(data, out, parent, texts, *more):
 @pytest.mark.parametrize("rank", ["0", "2"])
 def test_a_tuned_model_knows_where_it_comes_from(data, parent, texts, tmp_path, rank, capsys):
     """Adapters are in the saved weights; the lineage has parent, data and what was forgotten."""
-    run = sft(data, tmp_path / "run", parent, texts, "--steps", "4", "--valid-every", "2", "--lora-rank", rank)
+    quick = ["--steps", "4", "--valid-every", "2", "--learning-rate", "0.02", "--warmup-steps", "1"]
+    run = sft(data, tmp_path / "run", parent, texts, *quick, "--lora-rank", rank)
     before, after = artifact.load(parent), artifact.load(run / "best")
     assert after.model.state_dict().keys() == before.model.state_dict().keys()
     changed = {n for n, w in after.model.named_parameters() if not torch.equal(w, before.model.get_parameter(n))}

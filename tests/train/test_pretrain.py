@@ -1,7 +1,5 @@
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -11,6 +9,7 @@ from storygen import artifact
 from storygen.errors import StorygenError
 from storygen.folders import locked
 from storygen.training.checkpoint import load_checkpoint
+from tests.processes import Process
 from tests.training.runs import FAST, LSTM_SHAPE, arguments, log_of, train
 from train import prepare, pretrain
 
@@ -161,11 +160,10 @@ def test_nothing_is_overwritten_unasked(data, tmp_path):
 def test_two_processes_never_train_into_one_folder(data, tmp_path, flag):
     """It happened: two runs wrote into one log and one checkpoint."""
     run = train(data, tmp_path / "run", "--steps", "1")
-    command = [sys.executable, "-m", "train.pretrain", *arguments(data, run, "--steps", "2", flag)]
     with locked(run):
-        done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "another process is writing into" in done.stderr
+        status, _, errors = Process(tmp_path, "train.pretrain", *arguments(data, run, "--steps", "2", flag)).run()
+    assert status == 2
+    assert "another process is writing into" in errors
     assert load_checkpoint(run)[0].progress.step == 1
     train(data, run, "--steps", "2", flag)  # and the lock goes with its process
 

@@ -13,6 +13,7 @@ from storygen.training.checkpoint import load_checkpoint
 from storygen.training.log import RunLog
 from storygen.training.trainer import Trainer
 from tests.conftest import tiny_config
+from tests.processes import start_ranks
 from train import pretrain
 
 SHAPE = ["--hidden-size", "32", "--num-layers", "1", "--num-heads", "2", "--intermediate-size", "48"]
@@ -33,12 +34,19 @@ def train(data, out, *more, shape=SHAPE):
     return out
 
 
-def launch(processes, command, **environment):
+def torchrun(processes, *command):
     """Runs `python COMMAND` in so many gloo processes on the CPU."""
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", **environment}
-    done = subprocess.run([sys.executable, *torchrun, *command], env=environment, capture_output=True, text=True)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, *launcher, *command], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def forked(processes, folder, module, *arguments, **environment):
+    """The same without torchrun, whose imports take longer than such a run."""
+    for rank in start_ranks(folder, processes, module, *arguments, **environment):
+        status, _, errors = rank.run()
+        assert status == 0, errors[-3000:]
 
 
 def trainer_of(data, out, config, **changes):

@@ -1,9 +1,7 @@
-import os
+import functools
 import random
 import resource
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -11,6 +9,7 @@ import torch
 
 from storygen.errors import StorygenError
 from storygen.training.checkpoint import Checkpoint, Progress, load_checkpoint, save_checkpoint
+from tests.processes import Process
 from tests.training.runs import arguments, log_of, same_weights, train
 
 
@@ -38,16 +37,13 @@ def test_a_disk_that_fills_up_while_training_costs_no_checkpoint(data, tmp_path)
     """A limit on the size of files, which the kernel enforces, stands for the full disk."""
     run = train(data, tmp_path / "run", "--steps", "2")
     size = (run / "checkpoint.pt").stat().st_size
-    command = [sys.executable, "-m", "train.pretrain", *arguments(data, run, "--steps", "4", "--resume")]
-
-    def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2))
-
-    done = subprocess.run(command, preexec_fn=limit, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "error: " in done.stderr
-    assert "cannot be written" in done.stderr
-    assert "Traceback" not in done.stderr
+    limit = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (size // 2, size // 2))
+    command = arguments(data, run, "--steps", "4", "--resume")
+    status, _, errors = Process(tmp_path, "train.pretrain", *command, prepare=limit).run()
+    assert status == 2
+    assert "error: " in errors
+    assert "cannot be written" in errors
+    assert "Traceback" not in errors
     assert load_checkpoint(run)[0].progress.step == 2
     train(data, run, "--steps", "4", "--resume")
     assert list(log_of(run)) == [1, 2, 3, 4]
@@ -96,26 +92,33 @@ def test_damage_without_a_previous_one_is_one_clear_line(data, tmp_path, content
 SAVING = """
 import sys
 from pathlib import Path
-sys.path.insert(0, {root!r})
 from storygen.training.checkpoint import save_checkpoint
 from tests.training.test_checkpoint import checkpoint_at
-print("ready", flush=True)
-for step in range({start}, 1_000_000):
-    save_checkpoint(Path({folder!r}), checkpoint_at(step, size=1_000_000))
+for step in range(int(sys.argv[2]), 1_000_000):
+    save_checkpoint(Path(sys.argv[1]), checkpoint_at(step, size=1_000_000))
 """
+
+
+def written_at(folder):
+    newest = folder / "checkpoint.pt"
+    return newest.stat().st_mtime_ns if newest.exists() else 0
 
 
 def test_kill_while_saving_always_leaves_a_whole_one(tmp_path):
     """SIGKILL in the middle of a write, again and again: what is found is never older than what was found before."""
     draw, newest = random.Random(0), 0
-    for _ in range(3):
-        script = SAVING.format(root=os.getcwd(), folder=str(tmp_path), start=newest + 1)
-        process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
-        process.stdout.readline()
-        time.sleep(0.05 + draw.random() * 0.1)
+    script, folder = tmp_path / "saving.py", tmp_path / "run"
+    script.write_text(SAVING)
+    folder.mkdir()
+    for _ in range(10):
+        before = written_at(folder)
+        process = Process(tmp_path, script, str(folder), str(newest + 1))
+        while written_at(folder) == before:
+            time.sleep(0.002)
+        time.sleep(draw.random() * 0.1)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        loaded, _ = load_checkpoint(tmp_path)
+        loaded, _ = load_checkpoint(folder)
         step = loaded.progress.step
         assert step > newest
         assert torch.equal(loaded.model["w"], torch.full((1_000_000,), float(step)))
@@ -130,12 +133,9 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_it_never_was(data, tmp_
     draw, kills = random.Random(1), 0
     while True:
         resume = ["--resume"] if (killed / "checkpoint.pt").exists() else ["--overwrite"]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "train.pretrain", *arguments(data, killed, *more, *resume)],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        process = Process(tmp_path, "train.pretrain", *arguments(data, killed, *more, *resume))
         goal = draw.randrange(8, 20) + max(log_of(killed), default=0)
-        while kills < 3 and process.poll() is None:
+        while kills < 3 and process.is_running():
             if max(log_of(killed), default=0) >= goal:
                 process.send_signal(signal.SIGKILL)
                 kills += 1

@@ -1,9 +1,6 @@
 import json
 import math
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -16,13 +13,15 @@ from storygen.errors import StorygenError
 from storygen.models import build_model
 from storygen.training.checkpoint import load_checkpoint
 from storygen.training.settings import TrainConfig
+from tests.processes import Process
 from tests.training.runs import (
     LSTM_SHAPE,
     SHAPE,
     arguments,
-    launch,
+    forked,
     log_of,
     same_weights,
+    torchrun,
     train,
     trainer_of,
     weights_of,
@@ -89,13 +88,12 @@ def test_signals_save_and_exit_cleanly(data, tmp_path, number):
     """Stopped in a validation that would take minutes: it is given up, and the run can go on."""
     run = tmp_path / "run"
     more = ["--minutes", "5", "--valid-every", "2", "--valid-tokens", "1000000", "--context-length", "8"]
-    command = [sys.executable, "-m", "train.pretrain", *arguments(data, run, *more)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while process.poll() is None and not log_of(run):
+    process = Process(tmp_path, "train.pretrain", *arguments(data, run, *more))
+    while process.is_running() and not log_of(run):
         time.sleep(0.05)
-    os.kill(process.pid, number)
-    printed, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
+    process.send_signal(number)
+    status, printed, errors = process.run()
+    assert status == 0, errors
     assert "saved; go on with --resume" in printed
     assert load_checkpoint(run)[0].progress.step == max(log_of(run))
 
@@ -255,7 +253,11 @@ def test_two_processes_equal_accumulation_of_two(data, tmp_path, threads, shape,
     more = ["--steps", "50", "--warmup-steps", "10", "--optimizer", optimizer, "--dropout", "0.1"]
     torch.set_num_threads(1)  # as each of the two has: kernels round otherwise when they divide otherwise
     single = train(data, tmp_path / "single", *more, "--accumulate", "2", shape=shape)
-    launch(2, ["-m", "train.pretrain", *arguments(data, tmp_path / "double", *more, shape=shape)])
+    command = arguments(data, tmp_path / "double", *more, shape=shape)
+    if shape is SHAPE and optimizer == "adamw":
+        torchrun(2, "-m", "train.pretrain", *command)
+    else:
+        forked(2, tmp_path, "train.pretrain", *command)
     ours, theirs = log_of(single), log_of(tmp_path / "double")
     assert list(ours) == list(theirs) == list(range(1, 51))
     assert [theirs[step] for step in ours] == pytest.approx(list(ours.values()), abs=1e-5)
@@ -281,12 +283,11 @@ def test_a_sharded_run_equals_accumulation_of_two_and_can_go_on_unsharded(data, 
     single = train(data, tmp_path / "single", *more, "--steps", "12", "--accumulate", "2")
     script = tmp_path / "sharded.py"
     script.write_text(SHARDED)
-    environment = {**FSDP, "PYTHONPATH": os.getcwd()}
     run = tmp_path / "sharded"
-    launch(2, [str(script), *arguments(data, run, *more, "--steps", "6")], **environment)
+    forked(2, tmp_path, script, *arguments(data, run, *more, "--steps", "6"), **FSDP)
     assert log_of(run, "start")[0]["sharded"] is True
     assert load_checkpoint(run)[0].progress.step == 6
-    launch(2, [str(script), *arguments(data, run, *more, "--steps", "9", "--resume")], **environment)
+    forked(2, tmp_path, script, *arguments(data, run, *more, "--steps", "9", "--resume"), **FSDP)
     train(data, run, *more, "--steps", "12", "--accumulate", "2", "--resume")
     for key, tolerance in (("loss", 1e-5), ("valid_bits_per_byte", 2e-5)):
         ours, theirs = log_of(single, key), log_of(run, key)

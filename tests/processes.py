@@ -1,0 +1,78 @@
+"""`python -m MODULE ...` in a process of its own, forked from one that has already imported PyTorch and accelerate.
+
+Importing them takes each new interpreter seconds of processor time. What needs a fresh interpreter, because it is about
+starting or ending one, starts it by `subprocess`.
+"""
+
+import multiprocessing
+import os
+import runpy
+import socket
+import sys
+from pathlib import Path
+
+import torch
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["storygen.training.trainer", "storygen.evaluation", "matplotlib.pyplot"])
+
+
+class Process:
+    """A running `python -m MODULE ARGUMENTS`; MODULE may be a script's path, too. What it says goes to `folder`.
+
+    `prepare`, a function of a module, is called in it first.
+    """
+
+    def __init__(self, folder, module, *arguments, prepare=None, **environment):
+        self.output, self.errors = Path(folder) / "output.txt", Path(folder) / "errors.txt"
+        threads = torch.get_num_threads()  # kernels round otherwise when they divide otherwise
+        settings = (str(module), arguments, environment, self.output, self.errors, threads, prepare)
+        self._process = FORKS.Process(target=_run, args=settings, daemon=True)  # it ends with the tests at the latest
+        self._process.start()
+
+    def is_running(self):
+        return self._process.is_alive()
+
+    def send_signal(self, number):
+        os.kill(self._process.pid, number)
+
+    def wait(self, seconds=100):
+        """Its exit status, once it has ended."""
+        self._process.join(seconds)
+        if self._process.exitcode is None:
+            self._process.kill()
+            raise TimeoutError(f"still running after {seconds} s; it said: {self.errors.read_text()[-2000:]}")
+        return self._process.exitcode
+
+    def run(self):
+        """Waits for its end: exit status, output, errors."""
+        return self.wait(), self.output.read_text(), self.errors.read_text()
+
+
+def start_ranks(folder, count, module, *arguments, **environment):
+    """So many processes that train together by gloo on the CPU, as torchrun starts them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"ACCELERATE_USE_CPU": "true", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), **environment}
+    shared |= {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
+    ranks = []
+    for rank in range(count):
+        own = Path(folder) / f"rank-{rank}"
+        own.mkdir(exist_ok=True)
+        ranks.append(Process(own, module, *arguments, RANK=str(rank), LOCAL_RANK=str(rank), **shared))
+    return ranks
+
+
+def _run(module, arguments, environment, output, errors, threads, prepare):
+    for stream, path in ((1, output), (2, errors)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), stream)
+    os.environ.update(environment)
+    torch.set_num_threads(threads)
+    if prepare:
+        prepare()
+    sys.argv = [module, *arguments]
+    if module.endswith(".py"):
+        runpy.run_path(module, run_name="__main__")
+    else:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
