@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 from gradio_client import Client
 from playwright.sync_api import Browser, sync_playwright
 
@@ -65,6 +66,13 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     seconds[name] = time.perf_counter() - began
 
 
+def wait_until_idle() -> None:
+    """Waits until the app has written the matches that it keeps ready."""
+    app = next(child for child in psutil.Process().children() if "app.py" in child.cmdline())
+    while app.cpu_percent(interval=2) > 20:
+        pass
+
+
 @contextlib.contextmanager
 def others(url: str, count: int) -> Iterator[None]:
     """So many others who read one story after another while the block lasts; it begins when all read."""
@@ -103,6 +111,7 @@ def main() -> None:
             starts.append(app.seconds)
     with running_app(ROOT, MODELS) as app, sync_playwright() as playwright:
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        wait_until_idle()
         browser = playwright.chromium.launch(executable_path=find_browser(), args=arguments)
         visit(browser, app.url)  # the first one of all waits for what is made once
         alone = [visit(browser, app.url) for _ in range(REPEATS)]

@@ -21,6 +21,8 @@ from storygen.tuning.reward import RewardModel
 from tests.hub import WRITE, HubStandIn
 from train import prepare
 
+LOCAL = ("127.0.0.1", "::1", "localhost", "0.0.0.0", "")
+
 if os.environ.get("PYTEST_XDIST_WORKER"):
     torch.set_num_threads(1)  # each worker has a core
 
@@ -28,7 +30,28 @@ if os.environ.get("PYTEST_XDIST_WORKER"):
 hypothesis.settings.register_profile("storygen", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("storygen")
 
-LOCAL = ("127.0.0.1", "::1", "localhost", "0.0.0.0", "")
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """One more than cores, as browser tests mostly wait."""
+    return (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """A file goes to one worker, for what its tests share; the browser tests all go to one, for their app."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            return "browser" if nodeid.startswith("tests/e2e/") else super()._split_scope(nodeid)
+
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    """The browser tests begin at once, as they take longest."""
+    items.sort(key=lambda item: "e2e" not in item.path.parts)
 
 
 @pytest.fixture(autouse=True)

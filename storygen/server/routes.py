@@ -136,18 +136,14 @@ def find_model(writers: Mapping[str, Writer], name: str | None) -> Writer:
 def add_health(app: FastAPI, desk: Desk, metrics: Metrics, client: Callable[..., str]) -> None:
     """GET /healthz, /readyz and /metrics."""
 
-    @app.api_route("/healthz", methods=["GET", "HEAD"], response_class=PlainTextResponse, tags=["Operation"])
-    async def is_alive() -> str:
+    @app.head("/healthz", include_in_schema=False)
+    @app.get("/healthz", response_class=PlainTextResponse, tags=["Operation"])
+    async def is_alive() -> Response:
         """The process answers."""
-        return "ok"
+        return PlainTextResponse("ok")
 
-    @app.api_route(
-        "/readyz",
-        methods=["GET", "HEAD"],
-        response_class=PlainTextResponse,
-        responses={503: FAILURES[503]},
-        tags=["Operation"],
-    )
+    @app.head("/readyz", include_in_schema=False)
+    @app.get("/readyz", response_class=PlainTextResponse, responses={503: FAILURES[503]}, tags=["Operation"])
     async def is_ready() -> Response:
         """Requests are taken: the models are loaded, and the server is not about to stop."""
         return PlainTextResponse("ok") if desk.is_open else status_answer(503, "the server is about to stop")

@@ -41,7 +41,7 @@ def app(slow_models, tmp_path_factory):
     models = ",".join(str(path) for path in (*(slow_models / name for name in SLOW), *RELEASED))
     contestants = votes / "contestants.toml"
     contestants.write_text(
-        "characters = 300\n"
+        "characters = 150\n"
         + "".join(
             f'[[decoding]]\nmodels = ["transformer", "lstm"]\nstrategy = "{strategy}"\n'
             for strategy in ("top_p", "greedy", "beam")
