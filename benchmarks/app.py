@@ -24,10 +24,14 @@ ROOT, REPEATS, OTHERS = Path(__file__).parents[1], 5, 10
 MODELS = {"STORYGEN_MODELS": ""}
 """The bundled ones."""
 OPENING = "Once upon a time"
-SECONDS_FROM_CLICK_TO_WORD = f"""() => new Promise(done => {{
+SECONDS_FROM_CLICK_TO_WORD = f"""() => new Promise((done, fail) => {{
   const clicked = performance.now(), story = document.querySelector('#story textarea');
-  const look = () => /^{OPENING}\\W+\\w/.test(story.value)
-    ? done((performance.now() - clicked) / 1000) : requestAnimationFrame(look);
+  const look = () => {{
+    const seconds = (performance.now() - clicked) / 1000;
+    if (/^{OPENING}\\W+\\w/.test(story.value)) done(seconds);
+    else if (seconds > 120) fail(Error('no word came'));
+    else requestAnimationFrame(look);
+  }};
   document.querySelector('#write').click();
   look();
 }})"""
@@ -69,8 +73,10 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
 def wait_until_idle() -> None:
     """Waits until the app has written the matches that it keeps ready."""
     app = next(child for child in psutil.Process().children() if "app.py" in child.cmdline())
-    while app.cpu_percent(interval=2) > 20:
-        pass
+    for _ in range(150):
+        if app.cpu_percent(interval=2) < 20:
+            return
+    raise SystemExit("the app is busy five minutes after its start")
 
 
 @contextlib.contextmanager

@@ -21,10 +21,11 @@ from storygen.tuning.reward import RewardModel
 from tests.hub import WRITE, HubStandIn
 from train import prepare
 
+BROWSER_TESTS = "tests/e2e/"
 LOCAL = ("127.0.0.1", "::1", "localhost", "0.0.0.0", "")
 
 if os.environ.get("PYTEST_XDIST_WORKER"):
-    torch.set_num_threads(1)  # each worker has a core
+    torch.set_num_threads(1)  # there are no fewer workers than cores
 
 # The same examples every time, and no limit on the time of one: on a busy machine any can take long.
 hypothesis.settings.register_profile("storygen", deadline=None, derandomize=True)
@@ -33,8 +34,8 @@ hypothesis.settings.load_profile("storygen")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers():
-    """One more than cores, as browser tests mostly wait."""
-    return (os.cpu_count() or 1) + 1
+    """One more than cores, as browser tests mostly wait; what the user has set comes first."""
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else (os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -44,14 +45,15 @@ def pytest_xdist_make_scheduler(config, log):
 
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid):
-            return "browser" if nodeid.startswith("tests/e2e/") else super()._split_scope(nodeid)
+            return "browser" if nodeid.startswith(BROWSER_TESTS) else super()._split_scope(nodeid)
 
-    return Scheduling(config, log)
+    config.option.loadscopereorder = False  # or files with many tests would come first, and the browser last
+    return Scheduling(config, log) if config.option.dist in ("load", "loadfile") else None
 
 
 def pytest_collection_modifyitems(items):
     """The browser tests begin at once, as they take longest."""
-    items.sort(key=lambda item: "e2e" not in item.path.parts)
+    items.sort(key=lambda item: not item.nodeid.startswith(BROWSER_TESTS))
 
 
 @pytest.fixture(autouse=True)

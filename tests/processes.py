@@ -1,9 +1,10 @@
 """`python -m MODULE ...` in a process of its own, forked from one that has already imported PyTorch and accelerate.
 
-Importing them takes each new interpreter seconds of processor time. What needs a fresh interpreter, because it is about
-starting or ending one, starts it by `subprocess`.
+Importing them takes each new interpreter seconds of processor time. What needs a fresh interpreter starts it by
+`subprocess`: what is about starting or ending one, or sets a variable that a library reads when it is imported.
 """
 
+import contextlib
 import multiprocessing
 import os
 import runpy
@@ -20,11 +21,14 @@ FORKS.set_forkserver_preload(["storygen.training.trainer", "storygen.evaluation"
 class Process:
     """A running `python -m MODULE ARGUMENTS`; MODULE may be a script's path, too. What it says goes to `folder`.
 
-    `prepare`, a function of a module, is called in it first.
+    `prepare`, which pickle must know, is called in it first.
     """
 
     def __init__(self, folder, module, *arguments, prepare=None, **environment):
         self.output, self.errors = Path(folder) / "output.txt", Path(folder) / "errors.txt"
+        for file in (self.output, self.errors):
+            file.write_bytes(b"")
+        environment = {**os.environ, "ACCELERATE_USE_CPU": "true", **environment}  # no GPU outlives a fork
         threads = torch.get_num_threads()  # kernels round otherwise when they divide otherwise
         settings = (str(module), arguments, environment, self.output, self.errors, threads, prepare)
         self._process = FORKS.Process(target=_run, args=settings, daemon=True)  # it ends with the tests at the latest
@@ -33,20 +37,28 @@ class Process:
     def is_running(self):
         return self._process.is_alive()
 
+    def has_failed(self):
+        return self._process.exitcode not in (None, 0)
+
     def send_signal(self, number):
-        os.kill(self._process.pid, number)
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            os.kill(self._process.pid, number)
+
+    def kill(self):
+        self._process.kill()
+        self._process.join()
 
     def wait(self, seconds=100):
         """Its exit status, once it has ended."""
         self._process.join(seconds)
         if self._process.exitcode is None:
-            self._process.kill()
+            self.kill()
             raise TimeoutError(f"still running after {seconds} s; it said: {self.errors.read_text()[-2000:]}")
         return self._process.exitcode
 
-    def run(self):
+    def run(self, seconds=100):
         """Waits for its end: exit status, output, errors."""
-        return self.wait(), self.output.read_text(), self.errors.read_text()
+        return self.wait(seconds), self.output.read_text(), self.errors.read_text()
 
 
 def start_ranks(folder, count, module, *arguments, **environment):
@@ -54,7 +66,7 @@ def start_ranks(folder, count, module, *arguments, **environment):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    shared = {"ACCELERATE_USE_CPU": "true", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), **environment}
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), **environment}
     shared |= {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
     ranks = []
     for rank in range(count):
@@ -66,7 +78,8 @@ def start_ranks(folder, count, module, *arguments, **environment):
 
 def _run(module, arguments, environment, output, errors, threads, prepare):
     for stream, path in ((1, output), (2, errors)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), stream)
+        os.dup2(os.open(path, os.O_WRONLY), stream)
+    os.environ.clear()  # of the test that started the first process
     os.environ.update(environment)
     torch.set_num_threads(threads)
     if prepare:

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import time
 
 import pytest
@@ -308,5 +310,6 @@ def test_command_line_streams_the_same_story(writer, model_folders, tmp_path):
         ),
     ],
 )
-def test_command_line_errors_are_one_line(arguments, message, tmp_path):
-    assert Process(tmp_path, "storygen", *arguments).run() == (2, "", message)
+def test_command_line_errors_are_one_line(arguments, message):
+    process = subprocess.run([sys.executable, "-m", "storygen", *arguments], capture_output=True, text=True)
+    assert (process.returncode, process.stdout, process.stderr) == (2, "", message)

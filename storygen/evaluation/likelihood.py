@@ -221,10 +221,13 @@ def token_nats(model: LanguageModel, pieces: Sequence[tuple[Sequence[int], int]]
 def _target_nats(logits: Tensor, targets: Tensor) -> Tensor:
     """Negative log-probability of each target (rows, width), 0 where it is IGNORED.
 
-    Row by row, whose probabilities fit the cache: on a CPU 2.6 times as fast as all at once.
+    On a CPU row by row, as the probabilities of one fit the cache: 5 microseconds a token of a vocabulary of 4,096,
+    where all at once take 13 (two threads, rows of 512).
     """
-    rows = zip(logits, targets, strict=True)  # (width, vocabulary), (width,)
-    return torch.stack([F.cross_entropy(row.float(), wanted, reduction="none") for row, wanted in rows])
+    size = 1 if logits.device.type == "cpu" else len(logits)
+    parts = zip(logits.split(size), targets.split(size), strict=True)  # (size, width, vocabulary), (size, width)
+    nats = [F.cross_entropy(some.float().flatten(0, 1), each.flatten(), reduction="none") for some, each in parts]
+    return torch.cat(nats).view(targets.shape)
 
 
 @torch.inference_mode()

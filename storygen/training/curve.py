@@ -41,7 +41,7 @@ def draw_curve(run: Path) -> Path | None:
     if not losses and not valid:
         return None
     # By hand, as a layout that finds them takes as long as all the drawing.
-    margins = {"left": 0.09, "right": 0.91, "top": 0.94, "bottom": 0.09, "hspace": 0.08}
+    margins = {"left": 0.11, "right": 0.9, "top": 0.94, "bottom": 0.09, "hspace": 0.08}
     figure, (above, below) = pyplot.subplots(
         2, 1, figsize=(8, 6), sharex=True, height_ratios=(3, 1), gridspec_kw=margins
     )

@@ -1,20 +1,25 @@
 """Small runs, and what is read of them."""
 
+import functools
 import os
 import subprocess
 import sys
+import time
 
 import torch
 
 from storygen.data.shards import PackedStories
 from storygen.models import build_model
 from storygen.tokenizers import load_tokenizer
+from storygen.training import machine
 from storygen.training.checkpoint import load_checkpoint
 from storygen.training.log import RunLog
 from storygen.training.trainer import Trainer
 from tests.conftest import tiny_config
-from tests.processes import start_ranks
+from tests.processes import Process, start_ranks
 from train import pretrain
+
+machine.matmul_rate = functools.cache(machine.matmul_rate)  # it takes as long as a small run
 
 SHAPE = ["--hidden-size", "32", "--num-layers", "1", "--num-heads", "2", "--intermediate-size", "48"]
 LSTM_SHAPE = ["--architecture", "lstm", "--hidden-size", "48", "--embedding-size", "24"]
@@ -44,9 +49,16 @@ def torchrun(processes, *command):
 
 def forked(processes, folder, module, *arguments, **environment):
     """The same without torchrun, whose imports take longer than such a run."""
-    for rank in start_ranks(folder, processes, module, *arguments, **environment):
-        status, _, errors = rank.run()
-        assert status == 0, errors[-3000:]
+    ranks = start_ranks(folder, processes, module, *arguments, **environment)
+    try:
+        while any(rank.is_running() for rank in ranks) and not any(rank.has_failed() for rank in ranks):
+            time.sleep(0.05)
+        for rank in sorted(ranks, key=Process.has_failed, reverse=True):  # the others may wait for it in vain
+            status, _, errors = rank.run()
+            assert status == 0, errors[-3000:]
+    finally:
+        for rank in ranks:
+            rank.kill()
 
 
 def trainer_of(data, out, config, **changes):

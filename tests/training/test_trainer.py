@@ -92,7 +92,7 @@ def test_signals_save_and_exit_cleanly(data, tmp_path, number):
     while process.is_running() and not log_of(run):
         time.sleep(0.05)
     process.send_signal(number)
-    status, printed, errors = process.run()
+    status, printed, errors = process.run(seconds=60)
     assert status == 0, errors
     assert "saved; go on with --resume" in printed
     assert load_checkpoint(run)[0].progress.step == max(log_of(run))
