@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import CommitInfo, CommitScheduler, get_session, snapshot_download
+from huggingface_hub import CommitInfo, CommitScheduler, get_session, set_client_factory, snapshot_download
 
 from storygen.arena.votes import VoteReader, VoteStore, hash_of, left_behind
 
@@ -126,6 +126,13 @@ def write_whole(path: Path, text: str) -> None:
         raise
 
 
+def limit_waiting() -> None:
+    """Has every HTTP client of the library give up on a silent Hub; when a connection breaks it takes a new one."""
+    usual = get_session()
+    kind, hooks = type(usual), usual.event_hooks
+    set_client_factory(lambda: kind(event_hooks=hooks, follow_redirects=True, timeout=SECONDS_FOR_ANSWER))
+
+
 class HubMirror(Mirror):
     """A dataset on the Hub, in which each process has a shard of its own.
 
@@ -141,12 +148,12 @@ class HubMirror(Mirror):
         self._pusher: _Pusher | None = None
         self._is_pulled = False
         self._pushed_at = float("-inf")
+        limit_waiting()
 
     def __str__(self) -> str:
         return f"the dataset {self.repo}"
 
     def copy(self) -> None:
-        get_session().timeout = SECONDS_FOR_ANSWER
         if self._pusher is None:
             orphans = left_behind(self.store.path.parent)
             self._pusher = _Pusher(self, [self.store.path.name, *(shard.name for shard in orphans)])

@@ -4,11 +4,14 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 
 import pytest
+from huggingface_hub import close_session, get_session
+from huggingface_hub.utils import _http
 
 from storygen.arena import mirrors
 from storygen.arena.mirrors import FolderMirror, HubMirror, mirrors_for
@@ -122,6 +125,18 @@ def test_the_setting_tells_datasets_from_folders(tmp_path):
     made = mirrors_for(store, {"STORYGEN_RATINGS": f"ann/votes, {tmp_path}/mount"})
     assert [type(mirror) for mirror in made] == [HubMirror, FolderMirror]
     assert mirrors_for(store, {}) == []
+
+
+def test_a_silent_hub_is_given_up_by_a_client_that_was_made_anew_too(tmp_path, monkeypatch):
+    """After a refused connection the library takes a new client, which waited for ever."""
+    monkeypatch.setattr(mirrors, "SECONDS_FOR_ANSWER", 0.2)
+    monkeypatch.setattr(_http, "_GLOBAL_CLIENT_FACTORY", _http.default_client_factory)  # to be put back
+    HubMirror(VoteStore(tmp_path), "ann/votes")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for _ in range(2):
+            with pytest.raises(_http.httpx2.ReadTimeout):
+                get_session().get(f"http://127.0.0.1:{silent.getsockname()[1]}")
+            close_session()
 
 
 def test_a_mounted_folder_gets_one_file_for_each_vote(tmp_path, started):
