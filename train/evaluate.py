@@ -70,7 +70,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         record = merged(record, measure_all(models, arguments))
     if arguments.votes:
         record["people"] = people_section(read_ledger(arguments.votes), record)
-    print("\n".join(report(record)))
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)
         write_json(arguments.out / FILE, record)
@@ -81,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             write_entry(Path(folder), record)
     for page in arguments.fill:
         write_whole(page, fill(page.read_text(encoding="utf-8"), record))
+    print("\n".join(report(record)))  # last, as whoever reads it may stop, as `head` does
 
 
 COMMANDS = {"strategies": strategies.main, "index": strategies.make_index}

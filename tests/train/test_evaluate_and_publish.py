@@ -11,6 +11,7 @@ from storygen.arena.contestants import load_catalogue
 from storygen.arena.simulate import write_votes
 from storygen.config import GenerationConfig
 from storygen.errors import StorygenError
+from storygen.evaluation.record import read_record
 from storygen.models import build_model
 from storygen.tokenizers import CharTokenizer
 from tests.conftest import lively, tiny_config
@@ -84,6 +85,19 @@ def test_the_record_makes_the_same_tables_again(model_folders, text, tmp_path, c
     assert capsys.readouterr().out == printed == (out / "evaluation.md").read_text()
     assert "| bits per byte | transformer | lstm | xz | zstd | 7-grams |" in printed
     assert "| valid.jsonl.gz | transformer - lstm | " in page.read_text()
+
+
+def test_a_reader_who_has_seen_enough_costs_no_record(model_folders, text, tmp_path, monkeypatch):
+    """With `| head` the command ended while it printed, and hours of measuring were not written down."""
+
+    def closed(*_):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("builtins.print", closed)
+    command = ["--model", str(model_folders / "lstm"), "--text", str(text), "--out", str(tmp_path / "out")]
+    with pytest.raises(BrokenPipeError):
+        evaluate.main(command)
+    assert "lstm" in read_record(tmp_path / "out" / "evaluation.json")["models"]
 
 
 def test_figures_go_into_training_json_and_onto_the_card(trained, text, tmp_path, capsys):
