@@ -18,7 +18,7 @@ import psutil
 from gradio_client import Client
 from playwright.sync_api import Browser, sync_playwright
 
-from storygen.app_process import find_browser, running_app
+from storygen.app_process import BROWSER_FLAGS, find_browser, running_app
 
 ROOT, REPEATS, OTHERS = Path(__file__).parents[1], 5, 10
 MODELS = {"STORYGEN_MODELS": ""}
@@ -116,9 +116,8 @@ def main() -> None:
         with running_app(ROOT, MODELS) as app:
             starts.append(app.seconds)
     with running_app(ROOT, MODELS) as app, sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         wait_until_idle()
-        browser = playwright.chromium.launch(executable_path=find_browser(), args=arguments)
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=BROWSER_FLAGS)
         visit(browser, app.url)  # the first one of all waits for what is made once
         alone = [visit(browser, app.url) for _ in range(REPEATS)]
         with others(app.url, OTHERS):

@@ -21,9 +21,8 @@ import torch
 
 from storygen import artifact
 from storygen.config import LSTMConfig
-from storygen.data.files import read_file
+from storygen.data.files import read_files
 from storygen.data.sources import builtin_tales
-from storygen.data.story import ReadReport
 from storygen.evaluation.likelihood import batches_to_score, text_likelihood
 from storygen.models import build_model
 from storygen.tokenizers import load_tokenizer
@@ -35,8 +34,7 @@ TURNS = 5
 
 def tales() -> list[str]:
     """The texts of the built-in validation stories."""
-    [path] = builtin_tales()[1]
-    return [story.text for story in read_file(path, ReadReport(path.name))]
+    return [story.text for story in read_files(builtin_tales()[1])]
 
 
 def speed(name: str) -> tuple[float, float, int]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from storygen.app_process import find_browser, running_app
+from storygen.app_process import BROWSER_FLAGS, find_browser, running_app
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
@@ -87,7 +87,7 @@ def main() -> None:
         simulate = [sys.executable, "-m", "storygen.arena", "simulate", "--out", folder, "--votes", "1500"]
         subprocess.run(simulate, cwd=ROOT, check=True)
         with running_app(ROOT, {"STORYGEN_VOTES": folder, "STORYGEN_MODELS": ""}) as app:
-            browser = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox", "--disable-gpu"])
+            browser = playwright.chromium.launch(executable_path=find_browser(), args=BROWSER_FLAGS)
             for state, lead in STATES.items():
                 for suffix, (width, height) in SIZES.items():
                     take(browser, app.url, lead, width, height, IMAGES / f"{state}{suffix}.png")

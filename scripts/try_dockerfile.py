@@ -9,13 +9,14 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import venv
 from pathlib import Path
+
+from storygen.app_process import free_port
 
 ROOT = Path(__file__).parents[1]
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
@@ -60,11 +61,8 @@ def build(image: Path, environment: dict[str, str]) -> tuple[list[str], list[str
 
 def main() -> None:
     """Builds, starts, waits until the health check is content, and stops it as an engine does."""
-    with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
-        image = Path(folder).resolve()
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        free.close()
+    with tempfile.TemporaryDirectory() as folder:
+        image, port = Path(folder).resolve(), free_port()
         venv.create(image / "usr", with_pip=True)
         (image / "stubs").mkdir()
         for name in ONLY_IN_A_CONTAINER:

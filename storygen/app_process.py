@@ -18,6 +18,7 @@ from storygen.errors import StorygenError
 SECONDS_BETWEEN_LOOKS = 0.05
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 """The first of them that is there is used; the one without windows takes a quarter less processor time."""
+BROWSER_FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,7 @@ def running_app(
     `settings` are environment variables besides those of `environment` (by default this process's own); the port is a
     free one. What the app says goes to `output`. StorygenError if it ends, or serves nothing for `patience` seconds.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment = {**(os.environ if environment is None else environment), **(settings or {})}
     environment |= {"GRADIO_SERVER_PORT": str(port), "GRADIO_ANALYTICS_ENABLED": "False"}
     url, started = f"http://127.0.0.1:{port}", time.monotonic()
@@ -73,6 +72,13 @@ def _serves(url: str) -> bool:
             return page.status == 200
     except OSError:
         return False
+
+
+def free_port() -> int:
+    """A port of this machine that nobody has now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def find_browser() -> str | None:

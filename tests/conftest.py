@@ -12,9 +12,8 @@ import torch
 
 from storygen import artifact
 from storygen.config import LSTMConfig, TransformerConfig
-from storygen.data.files import read_file
+from storygen.data.files import read_files
 from storygen.data.sources import builtin_tales
-from storygen.data.story import ReadReport
 from storygen.models import build_model
 from storygen.tokenizers import train_tokenizer
 from storygen.tuning.reward import RewardModel
@@ -72,8 +71,7 @@ def no_network(monkeypatch):
 @pytest.fixture(scope="session")
 def tales():
     """The texts of the built-in validation stories."""
-    [path] = builtin_tales()[1]
-    return [story.text for story in read_file(path, ReadReport(path.name))]
+    return [story.text for story in read_files(builtin_tales()[1])]
 
 
 @pytest.fixture(scope="session")

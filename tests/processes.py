@@ -8,14 +8,15 @@ import contextlib
 import multiprocessing
 import os
 import runpy
-import socket
 import sys
 from pathlib import Path
 
 import torch
 
+from storygen.app_process import free_port
+
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["storygen.training.trainer", "storygen.evaluation", "matplotlib.pyplot"])
+FORKS.set_forkserver_preload(["storygen.training.trainer", "matplotlib.pyplot"])
 
 
 class Process:
@@ -63,10 +64,7 @@ class Process:
 
 def start_ranks(folder, count, module, *arguments, **environment):
     """So many processes that train together by gloo on the CPU, as torchrun starts them."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), **environment}
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), **environment}
     shared |= {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
     ranks = []
     for rank in range(count):

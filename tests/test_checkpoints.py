@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 import storygen
-from storygen.data.files import read_file
+from storygen.data.files import read_files
 from storygen.data.sources import builtin_tales
-from storygen.data.story import ReadReport
 from storygen.evaluation.record import read_record
 from storygen.evaluation.tables import fill
 
@@ -77,8 +76,7 @@ def test_it_was_trained_for_an_hour_by_this_project(writer):
 
 def test_it_writes_words(writer):
     """Most words are in the built-in corpus, which lacks "mom" and the names; a damaged model writes fragments."""
-    [path] = builtin_tales()[0]
-    known = {word for story in read_file(path, ReadReport("")) for word in WORD.findall(story.text.lower())}
+    known = {word for story in read_files(builtin_tales()[0]) for word in WORD.findall(story.text.lower())}
     config = storygen.GenerationConfig(strategy="top_k", top_k=5, max_new_tokens=400)
     streams = [writer.stream("Once upon a time", config=config.replace(seed=seed)) for seed in range(1, 7)]  # at once
     for stream in streams:

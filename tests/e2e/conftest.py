@@ -9,7 +9,7 @@ import torch
 
 import storygen
 from storygen import artifact
-from storygen.app_process import find_browser, running_app
+from storygen.app_process import BROWSER_FLAGS, find_browser, running_app
 from storygen.models import build_model
 from tests.conftest import lively, tiny_config
 
@@ -58,15 +58,15 @@ def app(slow_models, tmp_path_factory):
 
 @pytest.fixture(scope="package")
 def browser():
-    if not find_browser():
+    path = find_browser()
+    if not path:
         if os.environ.get("CI"):
             pytest.fail("the browser tests need Chromium")
         pytest.skip("no Chromium on this machine")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        yield playwright.chromium.launch(executable_path=find_browser(), args=arguments)
+        yield playwright.chromium.launch(executable_path=path, args=BROWSER_FLAGS)
 
 
 @pytest.fixture(scope="package")

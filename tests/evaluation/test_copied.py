@@ -1,7 +1,6 @@
 import pytest
 
-from storygen.data.files import read_file
-from storygen.data.story import ReadReport
+from storygen.data.files import read_files
 from storygen.data.tales import builtin_tales
 from storygen.evaluation.copied import look_for_copies
 from storygen.evaluation.memorisation import FILE, Index, build_index
@@ -11,8 +10,7 @@ ELSEWHERE = "a sentence of another book that no tale of the corpus has in it wor
 
 @pytest.fixture(scope="module")
 def tale():
-    [path] = builtin_tales()[0]
-    return next(iter(read_file(path, ReadReport(path.name))))
+    return next(read_files(builtin_tales()[0]))
 
 
 @pytest.fixture

@@ -211,9 +211,9 @@ def test_a_tokenizer_without_our_special_tokens_is_refused(tmp_path, tokenizer):
 def test_the_same_text_gives_the_same_bpe_in_every_process():
     """Token numbers that change from run to run would make every packed corpus another one."""
     script = (
-        "from storygen.data.story import ReadReport; from storygen.data.files import read_file;"
-        "from storygen.data.sources import builtin_tales; from storygen.tokenizers import train_tokenizer;"
-        "texts = [story.text for story in read_file(builtin_tales()[1][0], ReadReport(''))];"
+        "from storygen.data.files import read_files; from storygen.data.sources import builtin_tales;"
+        "from storygen.tokenizers import train_tokenizer;"
+        "texts = [story.text for story in read_files(builtin_tales()[1])];"
         "print(train_tokenizer('bpe', texts, 600).fingerprint)"
     )
     printed = {subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout for _ in range(2)}
