@@ -18,7 +18,6 @@ def main() -> None:
     writers, notes = load_writers(Path(__file__).parent / "checkpoints")
     arena = open_arena(writers)
     page = build_page(writers, arena, notes)
-    page.queue(max_size=32)
     arena.start()
     launch(page)
 

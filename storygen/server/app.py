@@ -126,7 +126,6 @@ def mount_page(app: FastAPI, page: Any, keys: Mapping[str, str] | None) -> None:
         """The page takes no files, and nobody should fill the disk."""
         return status_answer(404, "this page takes no files")
 
-    page.queue(max_size=32)
     gradio.mount_gradio_app(
         app, page, path="/", **LOOK, show_error=False,
         auth=may_enter if keys else None, auth_message="The password is an API key of this server; the name is free.",

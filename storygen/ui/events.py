@@ -11,6 +11,8 @@ QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 WRITING = {"concurrency_id": "generate", "concurrency_limit": 2 * MAX_ROWS}
 """Options of an event that writes. The engine's queue can tell a visitor's place, Gradio's before it can't: so that one
 holds back only those beyond this number."""
+MAX_QUEUED = 32
+"""Events that Gradio lets wait; who comes beyond is told to try again."""
 THREADS = 80
 """Of the page: each event that writes or explains has one as long as it runs, and there must be some for all others."""
 

@@ -8,7 +8,7 @@ import gradio as gr
 from storygen.arena.battle import Arena
 from storygen.ui import announce, compare, connection, how, keys, write
 from storygen.ui.api import build_api
-from storygen.ui.events import THREADS
+from storygen.ui.events import MAX_QUEUED, THREADS
 from storygen.ui.leaderboard import build_leaderboard_tab
 from storygen.ui.markdown import plain
 from storygen.ui.rater import build_rater
@@ -34,6 +34,7 @@ FILES_KEPT = 3600
 def build_page(writers: Mapping[str, Writer], arena: Arena, notes: Sequence[str] = ()) -> gr.Blocks:
     """The app as Blocks, ready to be launched with LOOK. The notes stand at the top of the page."""
     with gr.Blocks(title="storygen", analytics_enabled=False, delete_cache=(FILES_KEPT, FILES_KEPT)) as page:
+        page.queue(max_size=MAX_QUEUED)
         page.max_threads = THREADS
         connection.build_connection()
         gr.Markdown(f"# storygen\n{fixed('page.about')}")

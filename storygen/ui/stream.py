@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -27,25 +27,29 @@ class Pen:
     stops: bool = False
 
 
-def paced(items: Iterable[T], pause: Callable[[T], float]) -> Iterator[T]:
-    """The first item at once, the last for certain, in between one only after its pause in seconds, or not at all."""
-    shown_at, waiting, item = float("-inf"), False, None
-    for item in items:
-        waiting = True
-        if time.monotonic() - shown_at >= pause(item):
-            yield item
-            shown_at, waiting = time.monotonic(), False
-    if waiting:
-        yield item
+def paced(texts: Iterable[str], between: float = SECONDS_BETWEEN, waiting: float = SECONDS_WAITING) -> Iterator[str]:
+    """Of a text that grows, its first word at once, and then what there is every so many seconds; the last for certain.
+
+    An update of a comma alone, or of nothing, would keep the first word from the screen for the pause after it.
+    """
+    shown, shown_at, text = "", time.monotonic(), None
+    for text in texts:
+        pause = waiting if not _has_word(text) else between if _has_word(shown) else 0
+        if time.monotonic() - shown_at >= pause:
+            yield text
+            shown, shown_at, text = text, time.monotonic(), None
+    if text is not None:
+        yield text
+
+
+def _has_word(text: str) -> bool:
+    return any(character.isalnum() for character in text)
 
 
 def growing(stream: StoryStream, text: str = "") -> Iterator[str]:
     """`text` and what has been written of a story so far, paced; when nobody reads on, the story is given up."""
     try:
-        for written in paced(
-            itertools.accumulate(stream), lambda written: SECONDS_BETWEEN if written else SECONDS_WAITING
-        ):
-            yield text + written
+        yield from (text + written for written in paced(itertools.accumulate(stream)))
     finally:
         stream.close()
 

@@ -99,7 +99,7 @@ def build_why_tab(writers: Mapping[str, Writer], written: gr.State, tab: gr.Tab)
         try:
             stream = writer.stream(EXAMPLE)
             for text in growing(stream):
-                yield gr.skip(), writing_html(EXAMPLE, "", "", text), *rest
+                yield gr.skip(), writing_html(EXAMPLE, "", "", text, stream.ahead), *rest
             view = view_of(writer, Branches.of(stream.result))
             yield *shown(view), *shown_boxes(view)
         except StorygenError as error:

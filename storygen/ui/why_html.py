@@ -10,6 +10,7 @@ from storygen.decoding.sampling import is_greedy
 from storygen.explain import Beam, Branches, Choice, Step, Word
 from storygen.explain.steps import surprise
 from storygen.tokenizers import Tokenizer
+from storygen.ui.stream import progress
 from storygen.ui.texts import number, say
 from storygen.writer import Candidate
 
@@ -106,13 +107,17 @@ def story_html(
     return f'{legend()}<div class="why-story" role="group" aria-label="{label}">{"".join(parts)}</div>'
 
 
-def writing_html(opening: str, before: str, picked: str, text: str) -> str:
-    """A branch while it is being written: what it shares, the picked token, and what has come so far."""
+def writing_html(opening: str, before: str, picked: str, text: str, ahead: int | None) -> str:
+    """A branch while it is being written: what it shares, the picked token, and what has come so far.
+
+    `ahead` is how many other stories come before it; None: it is its turn.
+    """
     given = f'<span class="given">{html.escape(opening)}</span>' if opening else ""
     mark = f"<mark>{html.escape(picked)}</mark>" if picked else ""
+    place = f'<p role="status">{progress(ahead)}</p>' if ahead is not None else ""
     return (
         f'{legend()}<div class="why-story" aria-busy="true">{given}{html.escape(before)}{mark}{html.escape(text)}'
-        '<span class="caret"></span></div>'
+        f'<span class="caret"></span></div>{place}'
     )
 
 

@@ -73,7 +73,7 @@ def pick(writer: Writer, view: View, token: int) -> Iterator[tuple[str, View | N
         before = "".join(view.texts[view.branches.shown][:at])
         for text in growing(stream):
             rest = text[len(before) + len(choice.text) :]
-            yield writing_html(view.result.opening, before, choice.text, rest), None
+            yield writing_html(view.result.opening, before, choice.text, rest, stream.ahead), None
         branches = view.branches.grow(stream.result, at)
     else:
         branches = view.branches.show(number)

@@ -25,8 +25,11 @@ KEPT = 12
 """Drafts, and steps back, that a visit keeps."""
 CARET = "▍"
 """Where the next word will come."""
-SHOW_STORY = "() => document.querySelector('#story').scrollIntoView({block: 'nearest'})"
-"""On a phone the story is below the prompt."""
+LOCK_JS = """() => {
+  document.querySelector('#story').scrollIntoView({block: 'nearest'});  // on a phone it is below the prompt
+  return Array(%d).fill({__type__: 'update', interactive: false});
+}"""
+"""Locks so many components in the browser: to ask the server for it first would delay the first word."""
 CLICK_WRITE = "go => { if (go) document.querySelector('#write').click(); }"
 DOWNLOAD = """(title, story) => {
   const text = %s, name = (title || 'story').replace(/[^\\p{L}\\p{N} -]/gu, '').trim().slice(0, 60) || 'story';
@@ -132,61 +135,59 @@ def build_write_tab(page: gr.Blocks, writers: Mapping[str, Writer], arena: Arena
         writer = writers[result.model]
         return status_html(result, writer.artifact.folder if isinstance(writer, Writer) else None)
 
-    def begin(text: str, before: list[str], pen: Pen) -> tuple[Any, ...]:
-        """Locks the page for writing, and keeps what is there for Undo."""
-        pen.stops = False
-        waiting = message_html(say("write.waiting"))
-        return (*_buttons(writing=True), gr.update(interactive=False), waiting, None, _kept(text, before))
-
     def writes(opening_of: Callable[[str, str], str], is_new: bool) -> Callable[..., Iterator[tuple[Any, ...]]]:
         """The handler of a button: `opening_of` tells from opening and story what to continue; `is_new`: a new seed."""
 
         def stream(
-            story: str, drafts: list[Result], pen: Pen, title: str, opening: str, model: str, *values: Any
+            story: str,
+            drafts: list[Result],
+            before: list[str],
+            pen: Pen,
+            title: str,
+            opening: str,
+            model: str,
+            *values: Any,
         ) -> Iterator[tuple[Any, ...]]:
+            pen.stops = False
             text = story = story.removesuffix(CARET)  # there is one if the connection broke
+            kept, unchanged, stoppable = _kept(story, before), (gr.skip(),) * 3, gr.update(interactive=True)
             try:
                 chosen = (*values[:-1], "") if is_new else values
                 for text, result in write_story(writers, title, opening_of(opening, story), model, *chosen):
                     if pen.stops:
-                        yield text, message_html(say("write.stopped")), *(gr.skip(),) * 4
+                        yield text, message_html(say("write.stopped")), None, *unchanged, kept, gr.skip()
                         return
                     if not isinstance(result, Result):
-                        yield text + CARET, message_html(progress(result)), *(gr.skip(),) * 4
+                        yield text + CARET, message_html(progress(result)), None, *unchanged, kept, stoppable
+                        stoppable = gr.skip()
                 drafts = [*drafts, result][-KEPT:]
                 names = [(draft_name(number, draft), number) for number, draft in enumerate(drafts)]
                 back = gr.update(choices=names, value=None)
-                yield text, told(result), result, drafts, draft_cards(drafts), back
+                yield text, told(result), result, drafts, draft_cards(drafts), back, kept, gr.skip()
             except StorygenError as error:
                 warn(error)
-                yield text, message_html(say("write.failed", error=error)), *(gr.skip(),) * 4
+                yield text, message_html(say("write.failed", error=error)), None, *unchanged, kept, gr.skip()
 
         return stream
 
     def on_write(trigger: gr.Button, opening_of: Callable[[str, str], str], is_new: bool = False) -> None:
         """Wires a button that writes."""
-        started = trigger.click(
-            begin,
-            [story, before, pen],
-            [*buttons, story, status, written, before],
-            queue=False,
-            trigger_mode="once",
-            **QUIET,
-        )
-        trigger.click(None, js=SHOW_STORY, api_visibility="private")
-        writing = started.then(
+        locked = [*buttons, story]
+        trigger.click(None, None, locked, js=LOCK_JS % len(locked), api_visibility="private")
+        writing = trigger.click(
             writes(opening_of, is_new),
-            [story, drafts, pen, title, opening, model, *settings.inputs],
-            [story, status, written, drafts, cards, bring_back],
+            [story, drafts, before, pen, title, opening, model, *settings.inputs],
+            [story, status, written, drafts, cards, bring_back, before, stop],
+            trigger_mode="once",
             **WRITING,
             **QUIET,
         )
-        writing.then(_idle, [story, before], [*buttons, story], queue=False, **QUIET)
+        writing.then(_idle, [story, before], locked, queue=False, **QUIET)
 
     def bring_back_draft(number: int, drafts: list[Result], text: str, before: list[str]) -> tuple[Any, ...]:
         draft = drafts[number]
         kept = _kept(text, before)
-        return draft.story, draft, told(draft), kept, *_buttons(False, draft.story, kept)
+        return draft.story, draft, told(draft), kept, *_buttons(draft.story, kept)
 
     def halt(pen: Pen) -> None:
         pen.stops = True
@@ -214,7 +215,7 @@ def build_write_tab(page: gr.Blocks, writers: Mapping[str, Writer], arena: Arena
     gr.on(  # at the load, too, as only an event knows who visits and in which language
         [page.load, model.change], lambda name: describe_model(writers[name]), model, about, queue=False, **QUIET
     )
-    story.input(lambda text, before: _buttons(False, text, before), [story, before], buttons, queue=False, **QUIET)
+    story.input(lambda text, before: _buttons(text, before), [story, before], buttons, queue=False, **QUIET)
     as_text.click(None, [title, story], js=AS_TEXT, api_visibility="private")
     as_markdown.click(None, [title, story], js=AS_MARKDOWN, api_visibility="private")
 
@@ -247,10 +248,10 @@ def query_of(request: gr.Request) -> dict[str, str | list[str]]:
     return {name: values if len(values) > 1 else values[0] for name, values in pairs.items()}
 
 
-def _buttons(writing: bool, text: str = "", before: list[str] = ()) -> tuple[Any, ...]:
-    """Which of write, surprise, stop, continue, another and undo can be pressed."""
+def _buttons(text: str, before: list[str]) -> tuple[Any, ...]:
+    """Which of write, surprise, stop, continue, another and undo can be pressed while nothing is written."""
     has_text = bool(text and text.strip())
-    able = (not writing, not writing, writing, has_text, has_text, bool(before) and not writing)
+    able = (True, True, False, has_text, has_text, bool(before))
     return tuple(gr.update(interactive=is_able) for is_able in able)
 
 
@@ -260,7 +261,7 @@ def _kept(text: str, before: list[str]) -> list[str]:
 
 
 def _idle(text: str, before: list[str]) -> tuple[Any, ...]:
-    return (*_buttons(False, text, before), gr.update(interactive=True))
+    return (*_buttons(text, before), gr.update(interactive=True))
 
 
 def _step_back(before: list[str]) -> tuple[Any, ...]:

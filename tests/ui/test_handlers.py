@@ -58,12 +58,14 @@ def test_the_tab_shows_what_the_writer_writes(model_folders):
     assert all(text.startswith("Once upon") for text, _ in updates)
 
 
-def test_paced_shows_the_first_and_the_last():
-    """The last piece of a story must not be swallowed because it came too soon after another."""
-    assert list(paced(range(100), lambda _: 60)) == [0, 99]
-    assert list(paced(range(5), lambda _: 0)) == [0, 1, 2, 3, 4]
-    assert list(paced([], lambda _: 60)) == []
-    assert list(paced([1], lambda _: 60)) == [1]
+def test_paced_shows_the_first_word_and_the_last():
+    """A pause after a comma would delay the first word; the last words must not be swallowed by the pause before."""
+    growth = ["", ",", ", a", ", a fox", ", a fox ran"]
+    assert list(paced(growth, between=60, waiting=60)) == [", a", ", a fox ran"]
+    assert list(paced(growth, between=0, waiting=0)) == growth
+    assert list(paced(growth, between=60, waiting=0)) == ["", ",", ", a", ", a fox ran"]
+    assert list(paced(["", ""], between=60, waiting=60)) == [""]
+    assert list(paced([], between=60, waiting=60)) == []
 
 
 def test_who_waits_is_told_the_place():

@@ -1,11 +1,13 @@
 """What the Why tab shows, without a browser."""
 
 import re
+from contextlib import ExitStack, closing
 
 import pytest
 
 import storygen
 from storygen.config import GenerationConfig
+from storygen.decoding.engine import MAX_ROWS
 from storygen.errors import StorygenError
 from storygen.explain import Branches, beam_tree
 from storygen.explain.beams import Beam
@@ -99,6 +101,19 @@ def test_an_alternative_becomes_a_branch_and_is_not_written_twice(writer, view):
     assert back.result == view.result
     [(_, again)] = pick(writer, back, choice.id)
     assert again.branches == grown.branches
+
+
+def test_who_waits_for_a_branch_is_told_the_place(writer, view):
+    """A full engine looked as if the click had done nothing."""
+    own = view.result.tokens[4]
+    choice = next(c for c in view.steps[4].choices if writer.tokenizer.token_bytes[c.id] and c.id != own)
+    endless = GenerationConfig(strategy="greedy", max_new_tokens=2000, min_new_tokens=2000)
+    with ExitStack() as others:
+        for _ in range(MAX_ROWS + 1):
+            others.enter_context(closing(writer.stream("Once", config=endless)))
+        with closing(pick(writer, view, choice.id)) as pages:
+            page, _ = next(pages)
+    assert re.search(r"(\d+ stories are|One story is) written before yours", text_of(page))
 
 
 def test_only_an_alternative_can_be_picked(writer, view):

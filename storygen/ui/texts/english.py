@@ -83,7 +83,6 @@ TEXTS = {f"help.{field.name}": field.metadata["help"] for field in fields(Genera
     "write.drafts": "Drafts of this visit, side by side",
     "write.no_drafts": "Stories that you write appear here, to be read side by side.",
     "write.bring_back": "Bring one back",
-    "write.waiting": "Waiting for the model ...",
     "write.writing": "Writing ...",
     "write.stopped": "Stopped.",
     "write.failed": "Nothing was written: {error}",

@@ -106,7 +106,6 @@ TEXTS = {
     "write.drafts": "Entwürfe dieses Besuchs, nebeneinander",
     "write.no_drafts": "Hier erscheinen die Geschichten, die du schreibst, um sie nebeneinander zu lesen.",
     "write.bring_back": "Eine zurückholen",
-    "write.waiting": "Warten auf das Modell ...",
     "write.writing": "Es schreibt ...",
     "write.stopped": "Angehalten.",
     "write.failed": "Nichts wurde geschrieben: {error}",
