@@ -11,7 +11,7 @@ from storygen.arena.personal import ENOUGH_OF_ONES_OWN
 from storygen.arena.record import MODES
 from storygen.arena.votes import MAX_NOTE, TAGS
 from storygen.errors import StorygenError
-from storygen.ui.events import QUIET, WRITING, warn
+from storygen.ui.events import QUIET, WRITING, after, warn
 from storygen.ui.markdown import plain
 from storygen.ui.rater import RaterWidgets, rater_of
 from storygen.ui.stream import spaced
@@ -163,7 +163,7 @@ def build_compare_tab(arena: Arena, rater: RaterWidgets) -> None:
         return show(status=say("compare.undone"), judged=False)
 
     mode.change(show_choices, mode, [model, left, right], queue=False, **QUIET)
-    gr.on(
+    fought = gr.on(
         [go.click, prompt.submit],
         fight,
         [prompt, mode, model, left, right, rater.browser, battle_id],
@@ -171,7 +171,8 @@ def build_compare_tab(arena: Arena, rater: RaterWidgets) -> None:
         trigger_mode="once",
         **WRITING,
         **QUIET,
-    ).then(lambda: gr.update(interactive=True), None, go, queue=False, **QUIET)  # whatever happened
+    )
+    after(fought, lambda: gr.update(interactive=True), [], [go])
 
     def on_click(verdict: str) -> Callable[..., tuple[Any, ...]]:
         def click(battle: str, tags: list[str], note: str, request: gr.Request) -> tuple[Any, ...]:

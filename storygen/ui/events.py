@@ -1,8 +1,12 @@
 """What the events of all tabs share."""
 
 import html
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import gradio as gr
+from gradio.components import Component
+from gradio.events import Dependency
 
 from storygen.decoding.engine import MAX_ROWS
 
@@ -15,6 +19,14 @@ MAX_QUEUED = 32
 """Events that Gradio lets wait; who comes beyond is told to try again."""
 THREADS = 80
 """Of the page: each event that writes or explains has one as long as it runs, and there must be some for all others."""
+
+
+def after(event: Dependency, fn: Callable[..., Any], inputs: Sequence[Component], outputs: Sequence[Component]) -> None:
+    """Has `fn` follow an event whatever comes of it. Gradio's `then` alone follows none that failed, or that found the
+    queue full (6.31), and what the event was to unlock would stay locked.
+    """
+    for follow in (event.then, event.failure):
+        follow(fn, inputs, outputs, queue=False, **QUIET)
 
 
 def warn(error: Exception) -> None:

@@ -13,7 +13,7 @@ from storygen.errors import StorygenError
 from storygen.models.transformer import Transformer
 from storygen.permalink import from_query
 from storygen.ui.drafts import draft_cards, draft_name, message_html, status_html
-from storygen.ui.events import QUIET, WRITING, warn
+from storygen.ui.events import QUIET, WRITING, after, warn
 from storygen.ui.rater import RaterWidgets
 from storygen.ui.settings import build_settings, config_of, offered, values_of
 from storygen.ui.stars import build_stars
@@ -182,7 +182,7 @@ def build_write_tab(page: gr.Blocks, writers: Mapping[str, Writer], arena: Arena
             **WRITING,
             **QUIET,
         )
-        writing.then(_idle, [story, before], locked, queue=False, **QUIET)
+        after(writing, _idle, [story, before], locked)
 
     def bring_back_draft(number: int, drafts: list[Result], text: str, before: list[str]) -> tuple[Any, ...]:
         draft = drafts[number]

@@ -20,14 +20,14 @@ pytestmark = pytest.mark.e2e
 def slow_page(tokenizer, tmp_path_factory):
     """The page, served by this process, of a model that writes one story at a time, when it is let.
 
-    Gives its address, the writer and the server.
+    Gives its address, the writer and the Blocks.
     """
     writer = Writer(Artifact(Gate(tokenizer.vocab_size, never=3), tokenizer, "gate", "0"))
     writer.engine.max_rows = 1
     votes = tmp_path_factory.mktemp("votes")
     page = build_page({"gate": writer}, open_arena({"gate": writer}, {"STORYGEN_VOTES": str(votes)}))
     url = launch(page, prevent_thread_lock=True, quiet=True)
-    yield url, writer, page.server
+    yield url, writer, page
     writer.model.let(100_000)
     page.close()
     writer.engine.close()
@@ -66,9 +66,24 @@ def test_who_waits_is_told_the_place(browser, slow_page):
     assert running.finish_reason == "length"
 
 
+def test_a_full_queue_leaves_the_page_usable(browser, slow_page, monkeypatch):
+    """Nothing followed an event that was turned away, so the page stayed locked until it was loaded anew."""
+    url, writer, blocks = slow_page
+    with visit(browser, url) as page:
+        with monkeypatch.context() as patch:
+            patch.setattr(blocks._queue, "max_size", 0)
+            page.locator("#write").click()
+            expect(page.locator(".toast-body")).to_contain_text("busy")
+            expect(page.locator("#write")).to_be_enabled()
+            expect(page.locator("#story textarea")).to_be_editable()
+        page.complaints.clear()  # of the browser, on the refusal
+        write(page, writer, tokens=10)
+        expect(page.locator("#status")).to_contain_text("tokens in")
+
+
 def test_what_was_written_outlives_the_connection(browser, slow_page):
     """Gradio loads the page anew when the server is back, and the story is gone."""
-    url, writer, server = slow_page
+    url, writer, blocks = slow_page
     lost, back = "#connection-lost", "#connection-back"
     with visit(browser, url) as page:
         page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -83,7 +98,7 @@ def test_what_was_written_outlives_the_connection(browser, slow_page):
         write(page, writer, tokens=2000)  # as if nothing had been
         expect(page.locator("#status")).to_have_text("Writing ...")
         page.context.set_offline(True)  # which leaves what is open already
-        for connection in list(server.server_state.connections):
+        for connection in list(blocks.server.server_state.connections):
             connection.loop.call_soon_threadsafe(connection.transport.abort)
         expect(page.locator(lost)).to_contain_text("What is written here stays")
         written = story(page)
