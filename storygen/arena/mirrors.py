@@ -106,12 +106,12 @@ class FolderMirror(Mirror):
         while self._waiting:
             record = self._waiting[0]
             # Ids of this server are hex; another's could name a path.
-            write_whole(self.folder / f"{hash_of(record['id']):016x}.json", json.dumps(record, ensure_ascii=False))
+            write_once(self.folder / f"{hash_of(record['id']):016x}.json", json.dumps(record, ensure_ascii=False))
             self._waiting.popleft()
         self.copied = saved
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_once(path: Path, text: str) -> None:
     """Writes a file aside and gives it its name when it is whole; one that is there already is left as it is."""
     if path.exists():
         return
