@@ -51,8 +51,11 @@ def train(argv: Sequence[str] | None = None) -> Trainer:
                 print(f"note: {note}", file=sys.stderr)
         else:
             _check_out(arguments)
-            initial = artifact.load(arguments.init_from) if arguments.init_from else None
+            initial = None if arguments.init_from is None else artifact.load(arguments.init_from)
+            _check_start(given, initial)
         trainer = _trainer(arguments, given, checkpoint, initial)
+        if checkpoint:
+            trainer.resume(checkpoint)
         if is_main:
             if checkpoint is None:
                 held.enter_context(locked(out))
@@ -61,8 +64,6 @@ def train(argv: Sequence[str] | None = None) -> Trainer:
             _write_recipe(out, trainer)
             print(trainer.machine, flush=True)
         trainer.accelerator.wait_for_everyone()
-        if checkpoint:
-            trainer.resume(checkpoint)
         trainer.run()
     if is_main:
         _report(arguments, trainer)
@@ -75,10 +76,16 @@ def _report(arguments: argparse.Namespace, trainer: Trainer) -> None:
         print(f"{progress.skipped} steps were skipped: loss or gradient was not finite")
     if trainer.was_stopped:
         print(f"stopped after step {progress.step}, saved; go on with --resume")
-    else:
-        best = "" if progress.best is None else f", best validation {progress.best:.3f} bits per byte"
-        print(f"{progress.step} steps, {progress.tokens:,} tokens in {progress.seconds / 60:.1f} minutes{best}")
-        print(f"write with it: python -m storygen --model {arguments.out / artifact.BEST} 'Once upon a time'")
+        return
+    best = "" if progress.best is None else f", best validation {progress.best:.3f} bits per byte"
+    print(f"{progress.step} steps, {progress.tokens:,} tokens in {progress.seconds / 60:.1f} minutes{best}")
+    if trainer.is_out_of_patience:
+        count = progress.validations_since_best
+        print(f"{count} validations were no better; a higher --patience goes on with --resume")
+    folder = arguments.out / artifact.BEST
+    if not folder.exists():
+        raise StorygenError("no validation gave a number, so no model was kept; try a lower learning rate")
+    print(f"write with it: python -m storygen --model {folder} 'Once upon a time'")
 
 
 def _check_out(arguments: argparse.Namespace) -> None:
@@ -110,18 +117,50 @@ def _trainer(
         except RuntimeError as error:
             raise StorygenError(f"{initial.name} does not fit the shape asked for: {error}") from None
     parent = {"name": initial.name, "revision": initial.revision} if initial else None
+    choices = dict(checkpoint.choices) if checkpoint else {}
+    if checkpoint and any(checkpoint.train_config.get(name) != getattr(config, name) for name in BUDGETS):
+        choices.pop("compile", None)  # with more time it may pay
     out = arguments.out.resolve()
-    return Trainer(model, tokenizer, train, valid, config, out, parent=parent, track=arguments.track)
+    trainer = Trainer(
+        model, tokenizer, train, valid, config, out, parent=parent, track=arguments.track, choices=choices
+    )
+    _check_step(given, trainer)
+    return trainer
+
+
+def _check_start(given: recipe.Recipe, initial: artifact.Artifact | None) -> None:
+    """Refuses to repeat a run from another start than it had."""
+    start = given["start"]
+    wanted = (start.get("name"), start.get("revision"))
+    if start and (initial is None or wanted[1] != initial.revision):
+        found = "nothing" if initial is None else f"{initial.name} ({initial.revision})"
+        raise StorygenError(
+            f"the recipe starts from the model {wanted[0]} ({wanted[1]}), not from {found}; name that one with "
+            "--init-from, or take [start] out of the recipe"
+        )
+
+
+def _check_step(given: recipe.Recipe, trainer: Trainer) -> None:
+    """Refuses to repeat a run with steps of another size than it had."""
+    wanted, processes = given["step"].get("batches"), trainer.accelerator.num_processes
+    found = trainer.config.accumulate * processes
+    if wanted and wanted != found:
+        raise StorygenError(
+            f"a step of the recipe has {wanted} batches, and {processes} x accumulate {trainer.config.accumulate} are "
+            f"{found}; set accumulate to {wanted / processes:g}, or take [step] out of the recipe"
+        )
 
 
 def _write_recipe(out: Path, trainer: Trainer) -> None:
-    """What repeats the run, as it was decided."""
+    """What repeats the run."""
     recipe.write_recipe(
         out / recipe.FILE,
         {
             "model": config_to_dict(trainer.model.config),
             "train": trainer.config.to_dict(),
             "corpus": {"fingerprint": trainer.train.manifest["fingerprint"]},
+            "start": trainer.parent or {},
+            "step": {"batches": trainer.identity["batches of a step"]},
         },
     )
 
@@ -129,8 +168,11 @@ def _write_recipe(out: Path, trainer: Trainer) -> None:
 def _given(arguments: argparse.Namespace) -> recipe.Recipe:
     """What the user asked for: the recipe, over it the flags, over them --set."""
     given = recipe.read_recipe(arguments.recipe)
-    if _budgets_asked(arguments):  # they replace those of the recipe
+    asked = _names_asked(arguments)
+    if asked & BUDGETS:  # they replace those of the recipe
         given["train"] = {name: value for name, value in given["train"].items() if name not in BUDGETS}
+    if "accumulate" in asked:
+        given["step"] = {}
     given["train"] |= settings_in(arguments, TrainConfig)
     given["model"] |= settings_in(arguments, TransformerConfig) | settings_in(arguments, LSTMConfig)
     if arguments.architecture:
@@ -141,14 +183,17 @@ def _given(arguments: argparse.Namespace) -> recipe.Recipe:
     return given
 
 
-def _budgets_asked(arguments: argparse.Namespace) -> bool:
-    names = {recipe.parse_setting(text)[1] for text in arguments.set} | settings_in(arguments, TrainConfig).keys()
-    return bool(names & BUDGETS)
+def _names_asked(arguments: argparse.Namespace) -> set[str]:
+    """The settings of training that flags and --set give."""
+    return {recipe.parse_setting(text)[1] for text in arguments.set} | settings_in(arguments, TrainConfig).keys()
 
 
 def _train_config(given: recipe.Recipe, checkpoint: Checkpoint | None) -> TrainConfig:
     """What was asked for, over what a resumed run was started with; a new budget replaces the old one."""
     values = dict(checkpoint.train_config) if checkpoint else {}
+    rank = values.get("lora_rank", 0)
+    if checkpoint and given["train"].get("lora_rank", rank) != rank:
+        raise StorygenError(f"it was started with lora_rank {rank}; resume with the same")
     if values.keys() & BUDGETS and given["train"].keys() & BUDGETS:
         values = {name: value for name, value in values.items() if name not in BUDGETS}
     values |= given["train"]

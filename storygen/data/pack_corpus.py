@@ -20,7 +20,7 @@ from storygen.data.chunk import join_up, sentences
 from storygen.data.clean_corpus import Clean, read_clean
 from storygen.data.processes import BATCH_CHARACTERS, in_batches, mapped
 from storygen.data.prompts import Keywords, draw_continuation, draw_prompt
-from storygen.data.shards import ShardWriter, join_summaries, token_dtype
+from storygen.data.shards import CHUNKINGS, ShardWriter, join_summaries, token_dtype
 from storygen.data.story import Story
 from storygen.data.survey import Split, survey, text_hash
 from storygen.errors import StorygenError
@@ -47,7 +47,7 @@ class PackConfig(Config):
     chunking: str = option(
         "story",
         "How training windows lie: within stories, through all of the text, or through it with an overlap.",
-        choices=("story", "packed", "sliding"),
+        choices=CHUNKINGS,
     )
     piece_tokens: int | None = option(
         None, "story: cut training stories that have more tokens at sentence ends; the pieces keep the title.", low=64

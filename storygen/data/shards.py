@@ -17,6 +17,10 @@ from storygen.config import read_json, write_json
 from storygen.errors import StorygenError
 
 VERSION = 1
+CHUNKINGS = ("story", "packed", "sliding")
+"""How training windows can lie (storygen/data/batches.py)."""
+STORIES = {"kind": "story"}
+"""How they lie if the manifest does not say."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ class PackedStories:
                 raise TypeError("sizes must be whole numbers")
         except (KeyError, TypeError) as error:
             raise StorygenError(f"{directory / 'manifest.json'} is damaged: {error}; run train.prepare again") from None
-        self.chunking: dict[str, Any] = self.manifest.get("chunking", {"kind": "story"})
+        self.chunking: dict[str, Any] = self.manifest.get("chunking", STORIES)
         """How windows lie in it; see `batches`."""
         self.vocab_size: int = self.manifest["tokenizer"]["vocab_size"]
         self.fingerprint: str = self.manifest["tokenizer"]["fingerprint"]
@@ -152,7 +156,12 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         sizes += [splits[name][size] for name in ("train", "valid") for size in ("stories", "tokens", "bytes")]
         if any(type(text) is not str for text in texts) or any(type(size) is not int for size in sizes):
             raise TypeError("names must be text and sizes whole numbers")
-    except (KeyError, TypeError) as error:
+        chunking = manifest.get("chunking", STORIES)
+        if chunking["kind"] not in CHUNKINGS:
+            raise ValueError(f"chunking must be one of {', '.join(CHUNKINGS)}, not {chunking['kind']!r}")
+        if chunking["kind"] == "sliding" and (type(chunking["stride"]) is not int or chunking["stride"] < 1):
+            raise ValueError(f"stride must be a whole number above 0, not {chunking['stride']!r}")
+    except (KeyError, TypeError, ValueError) as error:
         raise StorygenError(f"{directory / 'manifest.json'} is damaged: {error}; run train.prepare again") from None
     return manifest
 

@@ -6,7 +6,7 @@ state of a random generator has to be kept.
 
 import os
 import zipfile
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +48,15 @@ class Checkpoint:
     model_config: dict[str, Any]
     """With the architecture's name."""
     train_config: dict[str, Any]
+    """As it was asked for."""
     identity: dict[str, Any]
     """What the data is and how it is dealt out; a run that goes on must have the same."""
     parent: dict[str, str] | None = None
     """Name and revision of the artifact that the run started from, if it did."""
     scaler: dict[str, Any] | None = None
     """State of the gradient scaler, which float16 has."""
+    choices: dict[str, Any] = field(default_factory=dict)
+    """What was chosen where nothing was asked for: `Machine.choices`."""
 
     def check(self, directory: Path, identity: dict[str, Any]) -> None:
         """Refuses to go on with other data, or with the same data in another order."""
@@ -71,7 +74,7 @@ def save_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
     However a write is cut, `load_checkpoint` finds one that is whole.
     """
     path, work = directory / FILE, directory / (FILE + ".unfinished")
-    content = {field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)}
+    content = {each.name: getattr(checkpoint, each.name) for each in fields(checkpoint)}
     try:
         with work.open("wb") as file:
             torch.save({**content, "progress": asdict(checkpoint.progress)}, file)

@@ -45,7 +45,7 @@ def told_when_out_of_memory(step: int, rows: int, width: int) -> Iterator[None]:
         if not is_told and not any(message in str(error) for message in _MESSAGES):
             raise
         raise StorygenError(
-            f"out of memory at step {step}, in a batch of {rows} rows of {width} tokens; lower batch_tokens and raise "
-            "accumulate by as much (the steps stay the same), or lower context_length or the size of the model. "
-            "The last checkpoint is kept"
+            f"out of memory at step {step}, in a batch of {rows} rows of {width} tokens; lower batch_tokens, and raise "
+            "accumulate by as much for steps of the same size, or lower context_length or the size of the model. The "
+            "last checkpoint is kept, but another batch_tokens needs a new run, or one with --init-from"
         ) from None

@@ -43,13 +43,20 @@ class Machine:
     flops_per_token: float
     """Of a training step, in rows of the context length."""
     matmul_flops: float
-    """Floating-point operations a second that `torch.matmul` reaches in this precision, all processes together."""
+    """Floating-point operations a second that products of large matrices reach in this precision, all processes
+    together."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values, the same in all processes."""
         values = asdict(self)
         del values["is_main"]
         return values
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """What was chosen for the run, with the reasons; it stays so, or a resumed run could round otherwise."""
+        names = ("precision", "precision_because", "compile", "compile_because")
+        return {name: getattr(self, name) for name in names}
 
     def __str__(self) -> str:
         shape = f"{self.processes} x {self.device}" if self.processes > 1 else self.device
@@ -77,12 +84,20 @@ def check_run(model: ModelConfig, config: TrainConfig, longest: int, track: str 
         raise StorygenError(f"tracker {track!r} is not installed; pip install {track}")
 
 
-def set_up(model: LanguageModel, config: TrainConfig, track: str | None, out: Path) -> tuple[Accelerator, Machine]:
-    """The `Accelerator` of a run, and what it runs on."""
+def set_up(
+    model: LanguageModel, config: TrainConfig, track: str | None, out: Path, before: Mapping[str, Any]
+) -> tuple[Accelerator, Machine]:
+    """The `Accelerator` of a run, and what it runs on.
+
+    `before` is what was chosen (`Machine.choices`) for a run that goes on, which holds where nothing else is asked for.
+    """
     device = _state().device
     if device.type == "cpu":
         keep_freed_memory()
-    precision, precision_because = choose_precision(config.precision, device)
+    wanted = before.get("precision", "auto") if config.precision == "auto" else config.precision
+    precision, precision_because = choose_precision(wanted, device)
+    if wanted != config.precision:
+        precision_because = before["precision_because"]
     accelerator = Accelerator(
         mixed_precision={"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[precision],
         log_with=track,
@@ -98,7 +113,10 @@ def set_up(model: LanguageModel, config: TrainConfig, track: str | None, out: Pa
     rate = accelerator.reduce(measured, "sum").item()  # the same everywhere, as all must decide alike
     flops = flops_per_token(model, model.config.context_length)
     seconds = expected_seconds(config, flops / rate, accelerator.num_processes)
-    compiled, compile_because = choose_compile(config.compile, model.config, device, seconds, sharded)
+    asked = before.get("compile") if config.compile is None else config.compile
+    compiled, compile_because = choose_compile(asked, model.config, device, seconds, sharded)
+    if asked != config.compile:
+        compile_because = before["compile_because"]
     return accelerator, Machine(
         accelerator.is_main_process, device.type, accelerator.num_processes, torch.get_num_threads(), sharded,
         precision, precision_because,
@@ -169,9 +187,16 @@ def choose_precision(wanted: str, device: torch.device) -> tuple[str, str]:
 def choose_compile(
     wanted: bool | None, config: ModelConfig, device: torch.device, seconds: float, sharded: bool
 ) -> tuple[bool, str]:
-    """Whether to compile a model that will train for about so many seconds, and the reason."""
+    """Whether to compile a model that will train for about so many seconds, and the reason.
+
+    StorygenError if that is asked for and does not work.
+    """
+    if wanted:
+        if problem := compile_problem(device):
+            raise StorygenError(f"torch.compile does not work here: {problem}; leave compile out, or say --no-compile")
+        return True, "as asked"
     if wanted is not None:
-        return wanted, "as asked"
+        return False, "as asked"
     if not isinstance(config, TransformerConfig):
         return False, "a recurrent model takes longer to compile than it wins"
     if sharded:
@@ -180,8 +205,15 @@ def choose_compile(
         return False, f"not tried on {device.type}"
     if seconds < COMPILE_PAYS_AFTER:
         return False, "the run is too short for it to pay"
-    try:  # something small, to find out
+    if problem := compile_problem(device):
+        return False, f"it does not work here: {problem}"
+    return True, "the run is long enough for it to pay"
+
+
+def compile_problem(device: torch.device) -> str:
+    """Why `torch.compile` fails on something small; empty if it works."""
+    try:
         torch.compile(lambda x: x * 2 + 1)(torch.ones(8, device=device))
     except Exception as error:  # no compiler, a broken one, no Triton: open-ended
-        return False, f"it does not work here: {str(error).strip().splitlines()[0]}"
-    return True, "the run is long enough for it to pay"
+        return str(error).strip().splitlines()[0]
+    return ""

@@ -12,12 +12,15 @@ from storygen.training.settings import TrainConfig
 
 FILE = "recipe.toml"
 Recipe = dict[str, dict[str, Any]]
-"""[model]: architecture and shape; [train]: a TrainConfig; [corpus]: fingerprint of the packed one, if it matters."""
+"""[model]: architecture and shape; [train]: a TrainConfig. In the one that a run leaves, too: [corpus]: fingerprint of
+the packed one; [start]: the model that it started from; [step]: how many batches a step has, of all processes."""
 
 _KNOWN = {
     "model": ("architecture", *(field.name for shape in (TransformerConfig, LSTMConfig) for field in fields(shape))),
     "train": tuple(field.name for field in fields(TrainConfig)),
     "corpus": ("fingerprint",),
+    "start": ("name", "revision"),
+    "step": ("batches",),
 }
 
 
@@ -41,6 +44,8 @@ def write_recipe(path: Path, recipe: Recipe) -> None:
     """Writes a recipe that `read_recipe` reads; settings that are None are left out."""
     lines = []
     for table, values in recipe.items():
+        if not values:
+            continue
         # Strings, numbers and booleans are written alike in JSON and TOML.
         lines += [f"[{table}]", *(f"{name} = {json.dumps(v)}" for name, v in values.items() if v is not None), ""]
     path.write_text("\n".join(lines), encoding="utf-8")

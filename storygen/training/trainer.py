@@ -8,8 +8,9 @@ import contextlib
 import math
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -56,25 +57,25 @@ class Trainer:
         *,
         parent: dict[str, str] | None = None,
         track: str | None = None,
+        choices: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
-        """`parent` is the name and revision of the artifact that the weights come from. `track`
-        names an experiment tracker of `accelerate` (tensorboard, trackio, wandb) that gets the log too.
+        """`parent` is the name and revision of the artifact that the weights come from. `track` names an experiment
+        tracker of `accelerate` (tensorboard, trackio, wandb) that gets the log too. `choices` are those of a run that
+        goes on (`Machine.choices`).
         """
         self.model, self.tokenizer, self.out = model, tokenizer, out
-        self.train = train
+        self.train, self.config = train, config
         self.progress, self.log = Progress(), RunLog(out)
         self.windows = cut_windows(train, model.config.context_length)
-        self.accelerator, self.machine = set_up(model, config, track, out)
+        self.accelerator, self.machine = set_up(model, config, track, out, choices)
         if config.lora_rank:
             add_adapters(model, config.lora_rank)
-        # What was chosen here stays so, or a resumed run could round otherwise.
-        self.config = config.replace(precision=self.machine.precision, compile=self.machine.compile)
         module: nn.Module = NextTokenLoss(model)
         if self.machine.compile:
             module = torch.compile(module)
         self.loss, self.optimizer = self.accelerator.prepare(module, build_optimizer(model, config))
-        self.validation = Validation(valid, model, self.config, self.accelerator, self.machine) if valid else None
-        self._parent, self._track = parent, track
+        self.validation = Validation(valid, model, config, self.accelerator, self.machine) if valid else None
+        self.parent, self._track = parent, track
         self._interrupt = Interrupt()
         self._interval = Interval()
         self.was_stopped = False
@@ -112,7 +113,7 @@ class Trainer:
                 self.accelerator.scaler.load_state_dict(checkpoint.scaler)
         except (RuntimeError, ValueError, KeyError) as error:
             raise StorygenError(f"the checkpoint in {self.out} does not fit the model: {error}") from None
-        self.progress, self._parent = checkpoint.progress, checkpoint.parent
+        self.progress, self.parent = checkpoint.progress, checkpoint.parent
         if self.machine.is_main:
             self.log.rewind(self.progress.step)
             for left in self.out.glob(artifact.BEST + ".unfinished-*"):  # of a run that was killed while it wrote
@@ -147,6 +148,8 @@ class Trainer:
         if math.isfinite(used):
             self._validate()
         self.was_stopped = math.isinf(self._share_used())
+        if self._interval.steps and not self.was_stopped:
+            self._log_interval()
         self._save()
 
     def _steps(self) -> Iterator[StepData]:
@@ -213,6 +216,12 @@ class Trainer:
             f"in {path}, and the last checkpoint is kept"
         )
 
+    @property
+    def is_out_of_patience(self) -> bool:
+        """Whether so many validations in a row as `patience` says were no better."""
+        patience = self.config.patience
+        return patience is not None and self.progress.validations_since_best >= patience
+
     def _share_used(self) -> float:
         """How much of the budget is used up, 0 to 1 and beyond, infinite after a signal: the same in all processes."""
         config, progress = self.config, self.progress
@@ -223,7 +232,7 @@ class Trainer:
             (progress.seconds / 60, config.minutes),
         )
         used = max(spent / budget for spent, budget in budgets if budget is not None)
-        if config.patience is not None and progress.validations_since_best >= config.patience:
+        if self.is_out_of_patience:
             used = max(used, 1.0)
         if self._interrupt.asked:
             used = math.inf
@@ -238,8 +247,7 @@ class Trainer:
         best = f"{progress.best:.3f}" if progress.best else "-"
         bar.set_postfix({"step": progress.step, "loss": f"{interval.loss:.3f}", "bits_per_byte": best}, refresh=False)
         if progress.step % config.log_every == 0:
-            self._log(learning_rate=self.optimizer.param_groups[0]["lr"], **interval.figures(self.machine))
-            self._interval = Interval()
+            self._log_interval()
         if progress.step % config.sample_every == 0:
             self._sample(bar)
         if progress.step % config.valid_every == 0:
@@ -263,7 +271,10 @@ class Trainer:
         if bits_per_byte is None:
             return
         progress.validated = progress.step
-        self._log(valid_bits_per_byte=round(bits_per_byte, 5))
+        if math.isfinite(bits_per_byte):
+            self._log(valid_bits_per_byte=round(bits_per_byte, 5))
+        else:
+            self._log(valid_failed=str(bits_per_byte))  # JSON has no NaN, and a curve no place for it
         best = math.inf if progress.best is None else progress.best
         if bits_per_byte < best:  # never true of a figure that is not a number
             progress.best, progress.validations_since_best = bits_per_byte, 0
@@ -306,7 +317,7 @@ class Trainer:
             **self.machine.to_dict(),
             "steps": progress.step,
             "skipped": progress.skipped,
-            **({"parent": self._parent} if self._parent else {}),
+            **({"parent": self.parent} if self.parent else {}),
             "tokens": progress.tokens,
             "minutes": round(progress.seconds / 60, 2),
             "metrics": metrics,
@@ -325,8 +336,9 @@ class Trainer:
                 model_config=config_to_dict(self.model.config),
                 train_config=self.config.to_dict(),
                 identity=self.identity,
-                parent=self._parent,
+                parent=self.parent,
                 scaler=scaler.state_dict() if scaler else None,
+                choices=self.machine.choices,
             )
             save_checkpoint(self.out, checkpoint)
         self.accelerator.wait_for_everyone()
@@ -340,6 +352,10 @@ class Trainer:
         self.model.train()
         self._log(sample=text)
         bar.write(f"step {self.progress.step}: {text}\n")
+
+    def _log_interval(self) -> None:
+        self._log(learning_rate=self.optimizer.param_groups[0]["lr"], **self._interval.figures(self.machine))
+        self._interval = Interval()
 
     def _log(self, **values: Any) -> None:
         progress = self.progress

@@ -1,4 +1,5 @@
 import json
+import math
 import shutil
 
 import pytest
@@ -9,6 +10,8 @@ from storygen import artifact
 from storygen.errors import StorygenError
 from storygen.folders import locked
 from storygen.training.checkpoint import load_checkpoint
+from storygen.training.recipe import read_recipe
+from storygen.training.validation import Validation
 from tests.processes import Process
 from tests.training.runs import FAST, LSTM_SHAPE, arguments, log_of, train
 from train import prepare, pretrain
@@ -46,15 +49,17 @@ def test_a_resumed_run_keeps_its_settings(data, tmp_path):
         (["--seed", "9"], "was made with seed 0, not 9"),
         (["--accumulate", "3"], "was made with batches of a step 1, not 3"),
         (["--optimizer", "muon"], "was made with optimizer 'adamw', not 'muon'"),
+        (["--lora-rank", "2"], "started with lora_rank 0; resume with the same"),
     ],
 )
 def test_what_cannot_go_on_the_same_is_refused(data, tmp_path, flags, message):
     """Another seed or batch size deals out the data in another order: stories would be skipped and repeated."""
     run = train(data, tmp_path / "run", "--steps", "2")
-    before = (run / "checkpoint.pt").read_bytes()
+    names = ("checkpoint.pt", "recipe.toml", "log.jsonl")
+    before = [(run / name).read_bytes() for name in names]
     with pytest.raises(StorygenError, match=message):
         train(data, run, "--steps", "4", "--resume", *flags)
-    assert (run / "checkpoint.pt").read_bytes() == before
+    assert [(run / name).read_bytes() for name in names] == before
 
 
 def test_starting_from_a_model_is_not_resuming(data, tmp_path):
@@ -71,6 +76,71 @@ def test_starting_from_a_model_is_not_resuming(data, tmp_path):
     assert child.training["parent"] == {"name": parent.name, "revision": parent.revision}
     pretrain.main(["--data", str(data), "--out", str(second), "--resume", "--steps", "2", "--learning-rate", "0.1"])
     assert load_checkpoint(second)[0].parent == child.training["parent"]
+
+
+def test_a_recipe_repeats_the_start_and_the_steps_or_refuses(data, tmp_path):
+    """A run from a model's weights was repeated from scratch, one of two processes with half the batch, and no word."""
+    first = train(data, tmp_path / "first", "--steps", "1")
+    start = ["--init-from", str(first / "best")]
+    second = train(data, tmp_path / "second", "--steps", "3", "--accumulate", "2", *start)
+    again = ["--data", str(data), "--recipe", str(second / "recipe.toml"), "--out", str(tmp_path / "again")]
+    with pytest.raises(StorygenError, match=r"starts from the model first \(\w+\), not from nothing; name that one"):
+        pretrain.main(again)
+    with pytest.raises(StorygenError, match="not from second"):
+        pretrain.main([*again, "--init-from", str(second / "best")])
+    pretrain.main([*again, *start])
+    assert log_of(tmp_path / "again") == log_of(second)
+    recipe = second / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("batches = 2", "batches = 4"))
+    again[-1] = str(tmp_path / "other")
+    with pytest.raises(StorygenError, match="a step of the recipe has 4 batches, .* are 2; set accumulate to 4"):
+        pretrain.main([*again, *start])
+    pretrain.main([*again, *start, "--accumulate", "4"])
+
+
+def test_an_empty_name_of_a_model_is_not_no_name(data, tmp_path):
+    """`--init-from "$MODEL"` with the variable unset trained from scratch."""
+    with pytest.raises(StorygenError):
+        train(data, tmp_path / "run", "--steps", "1", "--init-from", "")
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_was_chosen_is_not_what_was_asked_for(data, tmp_path):
+    """On another machine the recipe would hold a GPU to a CPU's precision, and a resumed run forgot the reasons."""
+    run = tmp_path / "run"
+    command = arguments(data, run, "--steps", "1")
+    at = command.index("--precision")
+    pretrain.main([*command[:at], *command[at + 2 :]])
+    asked = read_recipe(run / "recipe.toml")["train"]
+    assert asked["precision"] == "auto" and "compile" not in asked
+    checkpoint = torch.load(run / "checkpoint.pt")
+    checkpoint["choices"]["precision_because"] = "of what there was then"
+    torch.save(checkpoint, run / "checkpoint.pt")
+    pretrain.main(["--data", str(data), "--out", str(run), "--resume", "--steps", "2"])
+    start = log_of(run, "start")[1]
+    assert (start["precision"], start["precision_because"]) == ("float32", "of what there was then")
+    assert "too short" in start["compile_because"]
+
+
+def test_a_run_without_a_model_says_so(data, tmp_path, monkeypatch):
+    """It ended well, with a hint to write with a model that was not there, and `Infinity` in the log."""
+    monkeypatch.setattr(Validation, "measure", lambda *_: math.inf)
+    with pytest.raises(StorygenError, match="no validation gave a number, so no model was kept; try a lower learning"):
+        train(data, tmp_path / "run", "--steps", "3")
+    assert log_of(tmp_path / "run", "valid_failed") == {3: "inf"}
+
+
+def test_a_run_that_lost_patience_says_so(data, tmp_path, capsys):
+    flags = ["--learning-rate", "0", "--valid-every", "1", "--patience"]
+    run = train(data, tmp_path / "run", "--steps", "9", *flags, "2")
+    assert "2 validations were no better; a higher --patience goes on with --resume" in capsys.readouterr().out
+    train(data, run, "--steps", "9", "--resume", *flags, "4")
+    assert max(log_of(run)) == 4
+
+
+def test_a_run_shorter_than_its_log_is_logged(data, tmp_path):
+    run = train(data, tmp_path / "run", "--steps", "3", "--log-every", "10")
+    assert list(log_of(run)) == [3]
 
 
 def test_a_model_that_does_not_fit_is_not_started_from(data, tmp_path):
@@ -97,6 +167,8 @@ def test_a_model_that_does_not_fit_is_not_started_from(data, tmp_path):
     [
         {"splits": {}}, {"tokenizer": {"vocab_size": "abc", "fingerprint": ""}}, {"fingerprint": None},
         {"splits": {"train": {"shards": [], "stories": 1, "bytes": 1}}},
+        {"chunking": None}, {"chunking": {}}, {"chunking": {"kind": "foo"}}, {"chunking": {"kind": "sliding"}},
+        {"chunking": {"kind": "sliding", "stride": 0}},
     ],
 )  # fmt: skip
 def test_a_damaged_manifest_is_refused_before_training(data, tmp_path, change):

@@ -59,7 +59,7 @@ def test_what_the_hardware_has_not_is_refused(monkeypatch):
         (None, TransformerConfig(), 60, True, False, "too short"),
         (None, TransformerConfig(), 3600, False, False, "it does not work here: no compiler"),
         (None, LSTMConfig(), 3600, True, False, "recurrent"),
-        (True, LSTMConfig(), 1, False, True, "as asked"),
+        (True, LSTMConfig(), 1, True, True, "as asked"),
         (False, TransformerConfig(), 3600, True, False, "as asked"),
     ],
 )
@@ -78,6 +78,13 @@ def test_compiling_where_it_pays_and_works(monkeypatch, wanted, config, seconds,
     compiled, reason = choose_compile(wanted, config, CPU, seconds, sharded=False)
     assert compiled == expected
     assert because in reason
+
+
+def test_compiling_that_was_asked_for_and_does_not_work_is_refused(monkeypatch):
+    """It ended in a hundred lines of the compiler's own."""
+    monkeypatch.setattr(torch, "compile", lambda _: lambda _: (_ for _ in ()).throw(RuntimeError("no compiler\nlong")))
+    with pytest.raises(StorygenError, match="does not work here: no compiler; leave compile out, or say --no-compile"):
+        choose_compile(True, TransformerConfig(), CPU, 3600, sharded=False)
 
 
 def test_expected_time_is_that_of_the_shortest_budget():

@@ -292,6 +292,7 @@ def test_a_sharded_run_equals_accumulation_of_two_and_can_go_on_unsharded(data, 
     for key, tolerance in (("loss", 1e-5), ("valid_bits_per_byte", 2e-5)):
         ours, theirs = log_of(single, key), log_of(run, key)
         assert {step: theirs[step] for step in ours} == pytest.approx(ours, abs=tolerance), key
+    assert list(log_of(single, "sample")) == list(log_of(run, "sample")) == [5, 10]
     ours, theirs = weights_of(single), weights_of(run)
     assert all((ours[name] - theirs[name]).abs().max() < 1e-4 for name in ours)
     assert storygen.load(run / "best").artifact.training["steps"] == 12
