@@ -266,6 +266,17 @@ def test_two_processes_equal_accumulation_of_two(data, tmp_path, threads, shape,
     assert json.loads((tmp_path / "double" / "best" / "training.json").read_text())["processes"] == 2
 
 
+def test_two_processes_go_on_bit_for_bit(data, tmp_path):
+    """Each process seeds its dropout and takes its share of the batches by where the run is, not by when it began."""
+    more = ["--decay-share", "0", "--warmup-steps", "2", "--dropout", "0.1"]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for run, steps in ((whole, ["12"]), (parts, ["7"]), (parts, ["12", "--resume"])):
+        forked(2, tmp_path, "train.pretrain", *arguments(data, run, *more, "--steps", *steps))
+    assert log_of(parts) == log_of(whole)
+    ours, theirs = weights_of(whole), weights_of(parts)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
 def test_a_sharded_run_equals_accumulation_of_two_and_can_go_on_unsharded(data, tmp_path):
     """FSDP: losses, validation, best model and checkpoint are those of a run that is not split."""
     more = [
