@@ -21,7 +21,10 @@ from storygen.cli import run
 
 # Budgets are read from the clock; in these runs it shows CPU time.
 TRAIN = "import sys, time; time.monotonic = time.process_time; from train.pretrain import main; main(sys.argv[1:])"
-QUIET = {"valid_every": 10**9, "save_every": 10**9, "sample_every": 10**9, "log_every": 20, "compile": "false"}
+COMMON = {
+    "valid_every": 10**9, "save_every": 10**9, "sample_every": 10**9, "log_every": 20, "compile": "false",
+    "warmup_steps": 10,  # a slow core has no more than fifty steps in all
+}  # fmt: skip
 TRANSFORMER = {"architecture": "transformer", "optimizer": "muon", "learning_rate": 3e-3, "batch_tokens": 8192}
 LSTM = {"architecture": "lstm", "learning_rate": 4e-3, "batch_tokens": 4096}
 RUNS: dict[str, dict[str, object]] = {
@@ -59,7 +62,7 @@ def train(out: Path, data: Path, minutes: float, settings: dict[str, object]) ->
     command = [sys.executable, "-c", TRAIN, "--data", str(data), "--out", str(out), "--overwrite"]
     if start := settings.pop("init_from", None):
         command += ["--init-from", str(start)]
-    for name, value in {**QUIET, "minutes": minutes, **settings}.items():
+    for name, value in {**COMMON, "minutes": minutes, **settings}.items():
         command += ["--set", f"{name}={value}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -92,7 +95,7 @@ def main() -> None:
         if arguments.only not in name:
             continue
         out = arguments.out / "".join(letter if letter.isalnum() else "-" for letter in name)
-        record, asked = out / "result.json", {"data": str(data), "minutes": arguments.minutes, **settings}
+        record, asked = out / "result.json", {"data": str(data), "minutes": arguments.minutes, **COMMON, **settings}
         made = json.loads(record.read_text()) if record.exists() else {}
         if made.get("asked") != asked:
             made = {"asked": asked, **train(out, data, arguments.minutes, settings)}

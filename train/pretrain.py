@@ -142,9 +142,12 @@ def _check_start(given: recipe.Recipe, initial: artifact.Artifact | None) -> Non
 
 def _check_step(given: recipe.Recipe, trainer: Trainer) -> None:
     """Refuses to repeat a run with steps of another size than it had."""
-    wanted, processes = given["step"].get("batches"), trainer.accelerator.num_processes
+    processes = trainer.accelerator.num_processes
     found = trainer.config.accumulate * processes
-    if wanted and wanted != found:
+    wanted = given["step"].get("batches", found)
+    if type(wanted) is not int or wanted < 1:
+        raise StorygenError(f"batches in [step] of the recipe must be a whole number above 0, not {wanted!r}")
+    if wanted != found:
         raise StorygenError(
             f"a step of the recipe has {wanted} batches, and {processes} x accumulate {trainer.config.accumulate} are "
             f"{found}; set accumulate to {wanted / processes:g}, or take [step] out of the recipe"

@@ -96,6 +96,9 @@ def test_a_recipe_repeats_the_start_and_the_steps_or_refuses(data, tmp_path):
     with pytest.raises(StorygenError, match="a step of the recipe has 4 batches, .* are 2; set accumulate to 4"):
         pretrain.main([*again, *start])
     pretrain.main([*again, *start, "--accumulate", "4"])
+    recipe.write_text(recipe.read_text().replace("batches = 4", "batches = 'two'"))
+    with pytest.raises(StorygenError, match="must be a whole number above 0, not 'two'"):
+        pretrain.main([*again[:-1], str(tmp_path / "third"), *start])
 
 
 def test_an_empty_name_of_a_model_is_not_no_name(data, tmp_path):
