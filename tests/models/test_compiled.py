@@ -30,6 +30,7 @@ def read(model, text, rows_joined=0):
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs a C++ compiler")
+@pytest.mark.timeout(400)  # three runs of the C++ compiler: half a minute alone, far more beside others
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 def test_the_compiled_step_gives_the_same_logits_and_is_compiled_only_once(model, monkeypatch):
     """For every number of rows, past the context, and with rows that join; each recompilation would halt the app."""
