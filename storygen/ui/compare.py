@@ -1,6 +1,6 @@
 """The Compare tab: two stories side by side, written by nobody knows whom, and a verdict."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import gradio as gr
@@ -14,8 +14,10 @@ from storygen.errors import StorygenError
 from storygen.ui.events import QUIET, WRITING, after, warn
 from storygen.ui.markdown import plain
 from storygen.ui.rater import RaterWidgets, rater_of
+from storygen.ui.stream import progress as place
 from storygen.ui.stream import spaced
 from storygen.ui.texts import fixed, say
+from storygen.writer import Writer
 
 VERDICTS = ("left", "tie", "right", "both_bad", "skip")
 """In the order of the buttons."""
@@ -128,7 +130,8 @@ def build_compare_tab(arena: Arena, rater: RaterWidgets) -> None:
         session = request.session_hash or ""
         typed, chosen = (typed or "").strip(), {"strategies": (model,), "named": (left, right)}.get(mode, ())
         waiting = say("compare.writing_on", prompt=plain(typed)) if typed else say("compare.writing")
-        yield show(status=waiting, go=gr.update(interactive=False), can_judge=False)
+        status = f"{waiting} {place_of_next(arena.writers)}"
+        yield show(status=status, go=gr.update(interactive=False), can_judge=False)
         try:
             person = rater_of(arena, kept, profile, request)
             battle = arena.begin(session, person, Prompt(typed) if typed else None, mode, chosen)
@@ -184,6 +187,12 @@ def build_compare_tab(arena: Arena, rater: RaterWidgets) -> None:
         button.click(on_click(verdict), [battle_id, tags, note], outputs, **QUIET)
     undo.click(take_back, battle_id, outputs, **QUIET)
     undo_time.tick(lambda: show(judged=False), None, outputs, queue=False, **QUIET)
+
+
+def place_of_next(writers: Mapping[str, Writer]) -> str:
+    """How many stories come before those of a round that begins now; empty if none has to wait."""
+    waiting = max((writer.engine.waiting for writer in writers.values() if isinstance(writer, Writer)), default=0)
+    return place(waiting) if waiting else ""
 
 
 def progress(rated: int) -> str:

@@ -2,14 +2,17 @@
 
 import dataclasses
 import shutil
+from contextlib import ExitStack, closing
 
 import pytest
 
 import storygen
 from storygen.artifact import INDEX
 from storygen.config import MODIFIERS, STRATEGIES, GenerationConfig
+from storygen.decoding.engine import MAX_ROWS
 from storygen.errors import StorygenError
 from storygen.evaluation.memorisation import build_index
+from storygen.ui.compare import place_of_next
 from storygen.ui.drafts import draft_cards, message_html, status_html
 from storygen.ui.markdown import plain
 from storygen.ui.settings import PRESETS, TUNABLE, config_of, offered, values_of
@@ -75,6 +78,17 @@ def test_who_waits_is_told_the_place():
         "Yours is the next story to be written.",
         "Writing ...",
     ]
+
+
+def test_a_round_that_has_to_wait_tells_the_place(model_folders):
+    """Two stories that wait for sixteen others looked as if they were being written."""
+    writers = {name: storygen.load(model_folders / name) for name in ("transformer", "lstm")}
+    assert place_of_next(writers) == ""
+    endless = GenerationConfig(strategy="greedy", max_new_tokens=2000, min_new_tokens=2000)
+    with ExitStack() as others:
+        for _ in range(MAX_ROWS + 2):
+            others.enter_context(closing(writers["lstm"].stream("Once", config=endless)))
+        assert place_of_next(writers).endswith("are written before yours.")
 
 
 @pytest.mark.parametrize(
