@@ -142,8 +142,7 @@ def _check_start(given: recipe.Recipe, initial: artifact.Artifact | None) -> Non
 
 def _check_step(given: recipe.Recipe, trainer: Trainer) -> None:
     """Refuses to repeat a run with steps of another size than it had."""
-    processes = trainer.accelerator.num_processes
-    found = trainer.config.accumulate * processes
+    processes, found = trainer.accelerator.num_processes, trainer.identity["batches of a step"]
     wanted = given["step"].get("batches", found)
     if type(wanted) is not int or wanted < 1:
         raise StorygenError(f"batches in [step] of the recipe must be a whole number above 0, not {wanted!r}")

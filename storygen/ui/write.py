@@ -150,23 +150,28 @@ def build_write_tab(page: gr.Blocks, writers: Mapping[str, Writer], arena: Arena
         ) -> Iterator[tuple[Any, ...]]:
             pen.stops = False
             text = story = story.removesuffix(CARET)  # there is one if the connection broke
-            kept, unchanged, stoppable = _kept(story, before), (gr.skip(),) * 3, gr.update(interactive=True)
+            kept, unchanged, stoppable = _kept(story, before), gr.skip(), gr.update(interactive=True)
+
+            def show(text: str, line: str, stop: Any = unchanged) -> tuple[Any, ...]:
+                """An update of a story that has no result (yet)."""
+                return text, message_html(line), None, *[unchanged] * 3, kept, stop
+
             try:
                 chosen = (*values[:-1], "") if is_new else values
                 for text, result in write_story(writers, title, opening_of(opening, story), model, *chosen):
                     if pen.stops:
-                        yield text, message_html(say("write.stopped")), None, *unchanged, kept, gr.skip()
+                        yield show(text, say("write.stopped"))
                         return
                     if not isinstance(result, Result):
-                        yield text + CARET, message_html(progress(result)), None, *unchanged, kept, stoppable
-                        stoppable = gr.skip()
+                        yield show(text + CARET, progress(result), stoppable)
+                        stoppable = unchanged
                 drafts = [*drafts, result][-KEPT:]
                 names = [(draft_name(number, draft), number) for number, draft in enumerate(drafts)]
                 back = gr.update(choices=names, value=None)
-                yield text, told(result), result, drafts, draft_cards(drafts), back, kept, gr.skip()
+                yield text, told(result), result, drafts, draft_cards(drafts), back, kept, unchanged
             except StorygenError as error:
                 warn(error)
-                yield text, message_html(say("write.failed", error=error)), None, *unchanged, kept, gr.skip()
+                yield show(text, say("write.failed", error=error))
 
         return stream
 
